@@ -1,0 +1,3 @@
+//! The `flowstate` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! HTTP, SSE and the command line over the engine.

@@ -1,0 +1,1 @@
+//! Blocks, flows, scopes and items over the log.

@@ -1,0 +1,134 @@
+//! Format 1: the fixed headers. A new format is a new file; readers keep all old ones.
+//! All integers little-endian, no padding: pinned by rkyv's format features in the root manifest and by the asserts below.
+
+use rkyv::rancor;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::record::{Kind, Opens, Record, StreamId, SubStreamId, Subject};
+
+/// The format's number, in every commit header.
+pub(crate) const FORMAT: u16 = 1;
+const COMMIT_MAGIC: [u8; 4] = *b"FSc\x01";
+
+/// A record's header on disk.
+#[derive(Debug, Clone, Copy, Archive, Serialize, Deserialize)]
+pub(crate) struct RecordHeader {
+    pub(crate) stream: [u8; 16],
+    pub(crate) position: u64,
+    /// All zero outside any sub-stream; then the number is 0 too.
+    pub(crate) sub_stream: [u8; 16],
+    pub(crate) sub_number: u64,
+    pub(crate) subject: u16,
+    pub(crate) kind: u16,
+    pub(crate) commit: u64,
+    pub(crate) index: u32,
+    pub(crate) time_us: i64,
+    pub(crate) causation: [u8; 16],
+    pub(crate) origin: u64,
+    pub(crate) names_bytes: u16,
+    pub(crate) payload_bytes: u32,
+}
+
+/// A commit's header on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(crate) struct CommitHeader {
+    pub(crate) store: [u8; 16],
+    /// Of the segment slot, so that what a recycled slot held before is not taken for new.
+    pub(crate) generation: u64,
+    /// Raised at each open.
+    pub(crate) epoch: u64,
+    /// Dense, from 1.
+    pub(crate) commit: u64,
+    /// The highest commit known durable when this one was encoded: evidence for recovery.
+    pub(crate) durable_through: u64,
+    pub(crate) records: u32,
+    pub(crate) body_bytes: u32,
+    pub(crate) body_crc: u32,
+    /// The header checksum of the commit before; 0 for the first.
+    pub(crate) previous_crc: u32,
+}
+
+const RECORD_HEADER: usize = size_of::<ArchivedRecordHeader>();
+const COMMIT_HEADER: usize = size_of::<ArchivedCommitHeader>();
+const _: () = assert!(RECORD_HEADER == 102 && COMMIT_HEADER == 64, "the format has changed");
+const _: () = assert!(align_of::<ArchivedRecordHeader>() == 1 && align_of::<ArchivedCommitHeader>() == 1);
+
+/// Header and its checksum.
+pub(crate) const RECORD_HEADER_FRAME: usize = RECORD_HEADER + 4;
+/// What a record takes beside its names and payload: header, header checksum, payload checksum.
+pub(crate) const FRAME: usize = RECORD_HEADER_FRAME + 4;
+/// What a commit takes beside its records: magic, format, header, header checksum.
+pub(crate) const COMMIT_FRAME: usize = 4 + 2 + 2 + COMMIT_HEADER + 4;
+
+impl RecordHeader {
+    pub(crate) fn into_record(self, opens: Opens, payload: bytes::Bytes) -> Record {
+        Record {
+            stream: StreamId(self.stream),
+            position: self.position,
+            sub: (self.sub_number > 0).then_some((SubStreamId(self.sub_stream), self.sub_number)),
+            subject: Subject(self.subject),
+            kind: Kind(self.kind),
+            commit: self.commit,
+            index: self.index,
+            time_us: self.time_us,
+            causation: self.causation,
+            origin: self.origin,
+            opens,
+            payload,
+        }
+    }
+}
+
+macro_rules! archive {
+    ($value:expr, $into:expr) => {
+        // Fixed-size fields only: there is nothing that could fail.
+        rkyv::api::high::to_bytes_in::<&mut Vec<u8>, rancor::Error>($value, $into)
+            .expect("a fixed header always archives")
+    };
+}
+
+pub(crate) fn put_record_header(into: &mut Vec<u8>, header: &RecordHeader) {
+    let start = into.len();
+    archive!(header, into);
+    let crc = crc32fast::hash(&into[start..]);
+    into.extend_from_slice(&crc.to_le_bytes());
+}
+
+pub(crate) fn get_record_header(bytes: &[u8]) -> Result<RecordHeader, &'static str> {
+    let frame = bytes
+        .get(..RECORD_HEADER_FRAME)
+        .ok_or("the record is longer than what was stored")?;
+    let (header, crc) = frame.split_at(RECORD_HEADER);
+    if crc32fast::hash(header).to_le_bytes() != crc {
+        return Err("the header's checksum does not hold");
+    }
+    rkyv::from_bytes::<RecordHeader, rancor::Error>(header).map_err(|_| "the header is malformed")
+}
+
+/// Fills `into`, which is [`COMMIT_FRAME`] long. Returns the header's checksum.
+pub(crate) fn put_commit_header(into: &mut [u8], header: &CommitHeader) -> u32 {
+    let mut bytes = Vec::with_capacity(COMMIT_FRAME);
+    bytes.extend_from_slice(&COMMIT_MAGIC);
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&(COMMIT_HEADER as u16).to_le_bytes());
+    archive!(header, &mut bytes);
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    into.copy_from_slice(&bytes);
+    crc
+}
+
+/// The commit header at the start of `bytes` and its checksum, if it checks.
+pub(crate) fn get_commit_header(bytes: &[u8]) -> Option<(CommitHeader, u32)> {
+    let frame = bytes.get(..COMMIT_FRAME)?;
+    if frame[..4] != COMMIT_MAGIC {
+        return None;
+    }
+    let (head, crc) = frame.split_at(COMMIT_FRAME - 4);
+    let stored = u32::from_le_bytes(crc.try_into().ok()?);
+    if crc32fast::hash(head) != stored || head[4..6] != FORMAT.to_le_bytes() {
+        return None;
+    }
+    let header = rkyv::from_bytes::<CommitHeader, rancor::Error>(&head[8..]).ok()?;
+    Some((header, stored))
+}

@@ -1,0 +1,129 @@
+//! A folder of the file system. The folder is made with mode 0700 and its files with 0600: a log holds what users said.
+
+use std::any::Any;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile};
+
+const LOCK: &str = "lock";
+
+/// A folder of the file system.
+pub struct FsDisk {
+    root: PathBuf,
+}
+
+impl FsDisk {
+    /// The folder at `root`, made with its parents if it is missing.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        if !root.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+            // A folder that a power cut takes back would take the log with it.
+            let mut above = Some(root);
+            while let Some(parent) = above.and_then(Path::parent) {
+                let parent_or_here = if parent.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    parent
+                };
+                File::open(parent_or_here)?.sync_all()?;
+                above = Some(parent).filter(|path| path.components().count() > 1);
+            }
+        }
+        Ok(Self { root: root.to_owned() })
+    }
+
+    fn options() -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        options
+    }
+}
+
+impl Disk for FsDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = Self::options().create(true).truncate(true).open(self.root.join(name))?;
+        Ok(Arc::new(FsFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(FsFile(Self::options().open(self.root.join(name))?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.root.join(from), self.root.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.root.join(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+                && name != LOCK
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.root)?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let file = Self::options()
+            .create(true)
+            .truncate(false)
+            .open(self.root.join(LOCK))?;
+        file.try_lock().map_err(|failed| match failed {
+            std::fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            std::fs::TryLockError::Error(error) => error,
+        })?;
+        Ok(Box::new(file))
+    }
+
+    fn describe(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+struct FsFile(File);
+
+impl DiskFile for FsFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(into, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_the_contract() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        super::super::conformance::run(&FsDisk::open(&folder.path().join("a/b")).expect("a folder"));
+    }
+}

@@ -1,0 +1,156 @@
+//! Writes the views back: behind the acknowledgement, coalesced, one atomic batch that says which commit it reflects.
+//! A stream's rows carry the position that they reflect, so taking in a record that they contain already changes nothing.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use super::inline::{Folds, Views};
+use crate::index::Cell;
+use crate::record::StreamId;
+use crate::view_store::{StoreError, keys};
+
+/// What the store lacks.
+#[derive(Default)]
+pub(crate) struct Behind {
+    cells: HashMap<StreamId, Arc<Cell>>,
+    /// Bytes of commits, those being written back included.
+    bytes: u64,
+    /// The last commit that was folded and its header's checksum.
+    folded: (u64, u32),
+    /// The commit that the store reflects.
+    written: u64,
+}
+
+/// The store's one row about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) store: [u8; 16],
+    /// Every commit up to this one is reflected.
+    pub(crate) folded: u64,
+    /// That commit's header checksum: tells a store of this log from one of its restored past.
+    pub(crate) crc: u32,
+    /// The views' numbers and versions.
+    pub(crate) views: Vec<(u8, u32)>,
+}
+
+impl Views {
+    /// Reads the store's row about itself; `None` if it has none or an unreadable one.
+    pub(crate) fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        let row = self.store.get(keys::META)?;
+        Ok(row.and_then(|json| serde_json::from_slice(&json).ok()))
+    }
+
+    /// Whether the store has no rows at all.
+    pub(crate) fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.store.scan(Bound::Unbounded, Bound::Unbounded, 1)?.is_empty())
+    }
+
+    /// What the row has to say for these views to go on from the rows.
+    pub(crate) fn versions(&self) -> Vec<(u8, u32)> {
+        self.views.iter().map(|view| (view.id().0, view.version())).collect()
+    }
+
+    /// Notes that a commit was folded.
+    pub(crate) fn folded(&self, cells: &[Arc<Cell>], bytes: usize, commit: u64, crc: u32) {
+        let mut behind = self.behind.lock();
+        behind.cells.extend(cells.iter().map(|cell| (cell.id, cell.clone())));
+        behind.bytes += bytes as u64;
+        behind.folded = (commit, crc);
+    }
+
+    /// Waits while the store is more than `bytes_max` behind. `Err` if it failed and won't catch up.
+    pub(crate) fn wait_below(&self, bytes_max: u64) -> Result<(), StoreError> {
+        let mut behind = self.behind.lock();
+        while behind.bytes > bytes_max {
+            if let Some(failed) = self.failed.get() {
+                return Err(failed.clone());
+            }
+            self.caught_up.wait_for(&mut behind, Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Bytes that the store is behind.
+    pub(crate) fn behind_bytes(&self) -> u64 {
+        self.behind.lock().bytes
+    }
+
+    /// Writes back what the store lacks. After a failure the views go on in memory, and the next open rebuilds the store.
+    pub(crate) fn checkpoint(&self, store: [u8; 16]) {
+        if self.failed.get().is_some() {
+            return;
+        }
+        if let Err(error) = self.write_back(store) {
+            tracing::error!(%error, "the view store failed: views are kept in memory only until the next start");
+            let _ = self.failed.set(error);
+        }
+        self.caught_up.notify_all();
+    }
+
+    fn write_back(&self, store: [u8; 16]) -> Result<(), StoreError> {
+        let (cells, bytes, (commit, crc)) = {
+            let mut behind = self.behind.lock();
+            if behind.folded.0 == behind.written && behind.cells.is_empty() {
+                return Ok(());
+            }
+            (std::mem::take(&mut behind.cells), behind.bytes, behind.folded)
+        };
+        let mut batch = Vec::new();
+        for cell in cells.values() {
+            let mut folds = cell.folds.lock();
+            let Folds::Loaded(slots) = &mut *folds else { continue };
+            for (view, slot) in self.views.iter().zip(slots) {
+                if slot.failed.is_some() {
+                    continue;
+                }
+                if std::mem::take(&mut slot.dirty) {
+                    slot.fold
+                        .changed(&mut |row: Row| batch.push((keys::row(cell.id, view.id(), &row.key), row.value)));
+                }
+                let stamp = slot.position.to_be_bytes().to_vec();
+                batch.push((keys::position(cell.id, view.id()), Some(stamp)));
+            }
+        }
+        // After the rows: whatever they reflect, the index rows of it are in the overlay by now.
+        let moved: Vec<(Vec<u8>, u64)> = {
+            let overlay = self.overlay.lock();
+            batch.extend(
+                overlay
+                    .rows
+                    .iter()
+                    .map(|(key, (_, value))| (key.clone(), value.clone())),
+            );
+            overlay
+                .rows
+                .iter()
+                .map(|(key, (change, _))| (key.clone(), *change))
+                .collect()
+        };
+        let meta = Meta {
+            store,
+            folded: commit,
+            crc,
+            views: self.versions(),
+        };
+        let json = serde_json::to_vec(&meta).map_err(|error| StoreError(error.to_string()))?;
+        batch.push((keys::META.to_vec(), Some(json)));
+        self.store.write(batch)?;
+
+        let mut overlay = self.overlay.lock();
+        for (key, change) in moved {
+            if overlay.rows.get(&key).is_some_and(|(now, _)| *now == change) {
+                overlay.rows.remove(&key);
+            }
+        }
+        drop(overlay);
+        let mut behind = self.behind.lock();
+        behind.bytes -= bytes;
+        behind.written = commit;
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The log under faults that only a simulated disk can bring about: held, lost and reordered writes, torn tails, failing calls.
+
+mod crash_states;
+mod group_commit;
+mod recovery;

@@ -1,0 +1,275 @@
+//! What a restart finds: torn tails are cut, damage is refused, the view store may be lost or old.
+
+use std::sync::Arc;
+
+use flowstate_log::Log;
+use flowstate_log::disk::Disk;
+use flowstate_log::disk::memory::{Choice, MemoryDisk};
+use flowstate_log::error::OpenError;
+use flowstate_log::record::{Kind, Name};
+use flowstate_log::view::ViewId;
+use flowstate_log::view_store::memory::MemoryViews;
+use flowstate_tests::log::{LinesFold, append, name, options, read_all, texts};
+
+fn open(disk: &MemoryDisk, views: &MemoryViews) -> Result<Log, OpenError> {
+    Log::open(options(Arc::new(disk.clone()), Arc::new(views.clone()), 7))
+}
+
+async fn content(log: &Log) -> Vec<String> {
+    match log.stream(&name("s")) {
+        Some(stream) => texts(&read_all(log, stream).await),
+        None => Vec::new(),
+    }
+}
+
+async fn rows(log: &Log) -> (Vec<String>, usize) {
+    let stream = log.stream(&name("s")).expect("the stream");
+    let lines = log
+        .view(stream, ViewId(1), |fold: &LinesFold| {
+            fold.lines.values().cloned().collect()
+        })
+        .await;
+    (
+        lines.expect("view"),
+        log.index(ViewId(1), b"s/", None, 100).await.expect("index").len(),
+    )
+}
+
+/// Where the last commit lies in the first segment, found by its magic.
+fn last_commit(disk: &MemoryDisk) -> (u64, Vec<u8>) {
+    let slot = disk.open("slot-000001").expect("the segment");
+    let mut bytes = vec![0; slot.len().expect("len") as usize];
+    slot.read_at(0, &mut bytes).expect("read");
+    let start = bytes
+        .windows(4)
+        .rposition(|window| window == b"FSc\x01")
+        .expect("a commit");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("bytes") + 1;
+    (start as u64, bytes[start..end].to_vec())
+}
+
+/// Three records, the last of them above the watermark: the state of a process killed before the mark moved.
+async fn killed() -> (MemoryDisk, MemoryViews) {
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let log = open(&disk, &views).expect("open");
+    for text in ["one", "two"] {
+        append(&log, "s", text).await.expect("append");
+    }
+    log.close().await;
+    drop(log);
+    let mut options = options(Arc::new(disk.clone()), Arc::new(views.clone()), 8);
+    options.limits.watermark_interval_ms = 1_000_000;
+    options.limits.checkpoint_interval_ms = 1_000_000;
+    let log = Log::open(options).expect("open");
+    append(&log, "s", "three").await.expect("append");
+    let (left, old) = (disk.crash(1), views.copy());
+    log.close().await;
+    (left, old)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_there_after_a_close_and_after_a_kill() {
+    let (disk, views) = killed().await;
+    for _ in 0..2 {
+        let log = open(&disk, &views).expect("open");
+        assert_eq!(content(&log).await, ["one", "two", "three"]);
+        assert_eq!(
+            rows(&log).await,
+            (["one", "two", "three"].map(String::from).to_vec(), 1)
+        );
+        log.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_tail_is_cut_kept_aside_and_told() {
+    let (disk, views) = killed().await;
+    let (start, commit) = last_commit(&disk);
+    let mut choice = Choice::new(3);
+    // Old bytes of the same log: what a recycled slot would show.
+    let older = {
+        let slot = disk.open("slot-000001").expect("the segment");
+        let mut bytes = vec![0; commit.len()];
+        slot.read_at(0, &mut bytes).expect("read");
+        bytes
+    };
+    for cut in 0..commit.len() {
+        for fill in 0..3 {
+            let disk = disk.crash(0);
+            let tail: Vec<u8> = match fill {
+                0 => vec![0; commit.len() - cut],
+                1 => older[..commit.len() - cut].to_vec(),
+                _ => (cut..commit.len()).map(|_| choice.bits() as u8).collect(),
+            };
+            if tail == commit[cut..] {
+                continue;
+            }
+            disk.open("slot-000001")
+                .expect("open")
+                .write_at(start + cut as u64, &tail)
+                .expect("write");
+            let log = open(&disk, &views.copy()).unwrap_or_else(|error| panic!("cut at {cut}, fill {fill}: {error}"));
+            assert_eq!(content(&log).await, ["one", "two"], "cut at {cut}, fill {fill}");
+            append(&log, "s", "after").await.expect("append");
+            let system = log.stream(&Name::new("", "\0node").expect("name"));
+            // A tail of zeroes from the first byte on is no tail at all.
+            assert_eq!(system.is_some(), !(cut == 0 && fill == 0), "cut at {cut}, fill {fill}");
+            if let Some(system) = system {
+                let told = read_all(&log, system).await;
+                assert_eq!(told[0].kind, Kind::LOG_RECOVERED);
+                let told = String::from_utf8_lossy(&told[0].payload).into_owned();
+                assert!(told.contains("\"saved_as\":\"torn-00000000000000000003\""), "{told}");
+                assert!(disk.list().expect("list").iter().any(|name| name.starts_with("torn-")));
+            }
+            log.close().await;
+            drop(log);
+            assert_eq!(
+                content(&open(&disk, &MemoryViews::new()).expect("open")).await,
+                ["one", "two", "after"]
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_to_what_was_acknowledged_is_refused_and_changes_nothing() {
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let log = open(&disk, &views).expect("open");
+    for text in ["one", "two", "three"] {
+        append(&log, "s", text).await.expect("append");
+    }
+    log.close().await;
+    drop(log);
+    let (start, commit) = last_commit(&disk);
+    let image = |disk: &MemoryDisk| -> Vec<(String, Vec<u8>)> {
+        let bytes = |name: &String| {
+            let file = disk.open(name).expect("open");
+            let mut bytes = vec![0; file.len().expect("len") as usize];
+            file.read_at(0, &mut bytes).expect("read");
+            bytes
+        };
+        disk.list()
+            .expect("list")
+            .iter()
+            .map(|name| (name.clone(), bytes(name)))
+            .collect()
+    };
+    let refused = |what: &str, damage: &dyn Fn(&MemoryDisk), views: &MemoryViews| {
+        let disk = disk.crash(0);
+        damage(&disk);
+        let before = image(&disk);
+        match open(&disk, &views.copy()) {
+            Err(OpenError::Damaged(_)) => {}
+            Err(other) => panic!("{what}: refused for another reason: {other}"),
+            Ok(_) => panic!("{what}: opened"),
+        }
+        assert!(image(&disk) == before, "{what}: a refusal changed bytes");
+    };
+    let flip = |offset: u64| {
+        move |disk: &MemoryDisk| {
+            let slot = disk.open("slot-000001").expect("open");
+            let mut byte = [0];
+            slot.read_at(offset, &mut byte).expect("read");
+            slot.write_at(offset, &[byte[0] ^ 0x10]).expect("write");
+        }
+    };
+    let gone = |name: &'static str| move |disk: &MemoryDisk| disk.remove(name).expect("remove");
+    refused(
+        "the watermark knows the last commit",
+        &flip(start + 100),
+        &MemoryViews::new(),
+    );
+    refused("a record in the middle", &flip(100), &MemoryViews::new());
+    refused(
+        "the last commit gone",
+        &|disk| {
+            disk.open("slot-000001")
+                .expect("open")
+                .write_at(start, &vec![0; commit.len()])
+                .expect("write")
+        },
+        &views,
+    );
+    refused("a segment gone", &gone("slot-000001"), &views);
+    refused("the manifest gone", &gone("manifest"), &views);
+    refused("the watermark gone", &gone("watermark"), &views);
+    refused(
+        "the watermark zeroed",
+        &|disk| {
+            disk.open("watermark")
+                .expect("open")
+                .write_at(0, &[0; 8192])
+                .expect("write")
+        },
+        &views,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_store_knows_what_the_watermark_does_not() {
+    // The mark stays at two commits; the views have seen the third, and it is damaged.
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let mut slow = options(Arc::new(disk.clone()), Arc::new(views.clone()), 8);
+    slow.limits.watermark_interval_ms = 1_000_000;
+    slow.limits.checkpoint_interval_ms = 1;
+    let log = Log::open(slow).expect("open");
+    for text in ["one", "two", "three"] {
+        append(&log, "s", text).await.expect("append");
+    }
+    while !views.entries().iter().any(|(_, value)| value == b"three") {
+        tokio::task::yield_now().await;
+    }
+    let (left, seen) = (disk.crash(1), views.copy());
+    log.close().await;
+    let (start, commit) = last_commit(&left);
+    left.open("slot-000001")
+        .expect("open")
+        .write_at(start, &vec![0; commit.len()])
+        .expect("write");
+    let refused = open(&left.crash(1), &seen)
+        .map(|_| ())
+        .expect_err("the views have seen the commit");
+    assert!(refused.to_string().contains("the view store has seen it"), "{refused}");
+    assert_eq!(
+        content(&open(&left, &MemoryViews::new()).expect("open")).await,
+        ["one", "two"],
+        "without that evidence it is a torn tail"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_or_an_old_view_store_changes_no_answer() {
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let mut copies = vec![MemoryViews::new()];
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        let log = open(&disk, &views).expect("open");
+        for number in 0..20 {
+            let text = format!("{round}-{number}");
+            append(&log, "s", &text).await.expect("append");
+            expected.push(text);
+        }
+        log.close().await;
+        copies.push(views.copy());
+    }
+    let full = views.entries();
+    for (age, copy) in copies.iter().enumerate() {
+        let log = open(&disk.crash(1), copy).expect("open");
+        assert_eq!(rows(&log).await, (expected.clone(), 1), "copy {age}");
+        log.close().await;
+        assert_eq!(
+            copy.entries(),
+            full,
+            "copy {age} has the same rows as the store that was never lost"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_open_of_the_same_log_is_refused() {
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let log = open(&disk, &views).expect("open");
+    assert!(matches!(open(&disk, &views).map(|_| ()), Err(OpenError::Locked(_))));
+    log.close().await;
+    open(&disk, &views).expect("free after a close");
+}

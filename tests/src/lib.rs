@@ -1,0 +1,3 @@
+//! What the test binaries share. The product is used from outside only.
+
+pub mod log;
