@@ -1,0 +1,3 @@
+//! From an accepted action to the last byte of its stream.
+
+fn main() {}

@@ -1,0 +1,140 @@
+//! Laws of the repository that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
+}
+
+/// All files with this ending in these folders, as paths from the root.
+fn files(folders: &[&str], ending: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("read the folder") {
+            let path = entry.expect("read the folder").path();
+            if path.is_dir() && !path.ends_with("target") {
+                walk(&path, ending, found);
+            } else if path.extension().is_some_and(|extension| extension == ending) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for folder in folders {
+        walk(&root().join(folder), ending, &mut found);
+    }
+    assert!(!found.is_empty(), "no files in {folders:?}");
+    found
+        .iter()
+        .map(|path| path.strip_prefix(root()).expect("below the root").to_owned())
+        .collect()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn crates_depend_on_each_other_one_way() {
+    let manifest = |folder: &str| read(format!("{folder}/Cargo.toml"));
+    let depends = |folder: &str, on: &str| {
+        manifest(folder)
+            .lines()
+            .any(|line| line.split(['.', ' ', '=']).next() == Some(on))
+    };
+    let forbidden = [
+        (
+            "log",
+            ["flowstate", "flowstate-engine", "axum", "reqwest", "schemars"].as_slice(),
+        ),
+        ("engine", &["flowstate", "axum", "fjall", "rkyv", "crc32fast", "hyper"]),
+        ("api", &["fjall", "rkyv", "crc32fast", "schemars", "jsonschema"]),
+    ];
+    for (folder, others) in forbidden {
+        for other in others {
+            assert!(!depends(folder, other), "{folder} may not depend on {other}");
+        }
+    }
+    assert!(
+        depends("engine", "flowstate-log") && depends("api", "flowstate-engine"),
+        "the check reads manifests"
+    );
+}
+
+#[test]
+fn every_source_file_says_what_lives_in_it() {
+    for path in files(&["log", "engine", "api", "bench", "tests"], "rs") {
+        let opens = read(&path).starts_with("//! ");
+        assert!(opens, "{} does not open with a //! comment", path.display());
+    }
+}
+
+#[test]
+fn only_three_files_append() {
+    let allowed = [
+        "engine/src/exec/submit.rs",
+        "engine/src/exec/recorder.rs",
+        "engine/src/exec/recover.rs",
+    ];
+    let mut calls = Vec::new();
+    for path in files(&["engine/src", "api/src"], "rs") {
+        let path = path.display().to_string();
+        let text = read(&path);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if ["log.append(", "log().append(", "Append {"]
+            .iter()
+            .any(|call| code.contains(call))
+        {
+            calls.push(path);
+        }
+    }
+    calls.sort();
+    let mut expected = allowed.map(str::to_owned).to_vec();
+    expected.sort();
+    assert_eq!(
+        calls, expected,
+        "records come from what is submitted, what a run does and what recovery closes"
+    );
+}
+
+#[test]
+fn every_kind_is_in_the_records_page() {
+    let page = read("docs/RECORDS.md");
+    let mut kinds = 0;
+    for source in ["log/src/record.rs", "engine/src/record.rs"] {
+        for line in read(source).lines() {
+            // `pub const STATE_CHANGED: Kind = Kind(24);`
+            let Some((name, number)) = line
+                .trim()
+                .strip_prefix("pub const ")
+                .and_then(|rest| rest.split_once(": Kind = Kind("))
+            else {
+                continue;
+            };
+            let number = number.trim_end_matches(");");
+            kinds += 1;
+            let row = page.lines().find(|row| row.starts_with(&format!("| {number} |")));
+            let row = row.unwrap_or_else(|| panic!("docs/RECORDS.md has no row for kind {number} ({name})"));
+            let plain = |text: &str| text.replace('_', "").to_lowercase();
+            assert!(
+                plain(row).contains(&plain(name)),
+                "docs/RECORDS.md calls kind {number} otherwise than {name}: {row}"
+            );
+        }
+    }
+    assert!(kinds > 10, "the kinds were not found");
+}
+
+#[test]
+fn versions_stand_in_the_root_manifest_only() {
+    for folder in ["log", "engine", "api", "tests", "bench"] {
+        let manifest = read(format!("{folder}/Cargo.toml"));
+        let (_, dependencies) = manifest.split_once("dependencies]").expect("dependencies");
+        for line in dependencies.lines().filter(|line| line.contains('=')) {
+            let plain =
+                line.contains(".workspace = true") || line.contains("workspace = true") || !line.contains("version");
+            assert!(plain, "{folder}/Cargo.toml has a version: {line}");
+        }
+    }
+}
