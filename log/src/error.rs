@@ -106,6 +106,16 @@ pub enum ReadError {
     /// No stream has this id.
     #[error("there is no stream with the id {0}")]
     UnknownStream(StreamId),
+    /// The stream has no such position yet.
+    #[error("stream {stream} ends at {tail}; there is no record {position}")]
+    BeyondTail {
+        /// The stream.
+        stream: StreamId,
+        /// The position that was asked for.
+        position: u64,
+        /// The last one there is.
+        tail: u64,
+    },
     /// A stored record is damaged.
     #[error("record {position} of stream {stream} is damaged: {what}")]
     Corrupt {
@@ -133,7 +143,7 @@ impl ReadError {
     /// What to do about it.
     pub fn kind(&self) -> Remedy {
         match self {
-            Self::UnknownStream(_) => Remedy::FixRequest,
+            Self::UnknownStream(_) | Self::BeyondTail { .. } => Remedy::FixRequest,
             Self::Io { .. } => Remedy::Retry,
             Self::Corrupt { .. } => Remedy::Report,
             Self::Closed => Remedy::Reopen,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::codec::v1::RecordHeader;
 use crate::limits::SUB_STREAM_STRIDE;
 use crate::log::SubStreamInfo;
-use crate::record::{Name, Opens, StreamId, SubStreamId, Subject};
+use crate::record::{Name, StreamId, SubStreamId, Subject};
 use crate::view::inline::Folds;
 
 /// Where a record's frame lies.
@@ -113,13 +113,17 @@ pub(crate) struct Cell {
     pub(crate) wake: Notify,
     pub(crate) index: RwLock<Index>,
     pub(crate) folds: Mutex<Folds>,
+    /// Whether the folds are in memory, to be asked without waiting for whoever loads them.
+    pub(crate) loaded: AtomicBool,
 }
 
 impl Cell {
     pub(crate) fn new(id: StreamId, name: Name, folds: Folds) -> Arc<Self> {
+        let loaded = AtomicBool::new(matches!(folds, Folds::Loaded(_)));
         Arc::new(Self {
             id,
             name,
+            loaded,
             tail: AtomicU64::new(0),
             wake: Notify::new(),
             index: RwLock::default(),
@@ -137,6 +141,9 @@ impl Cell {
         })
     }
 }
+
+/// A sub-stream's name, where it is, and its id.
+pub(crate) type OpenedSub = (Name, Arc<Cell>, SubStreamId);
 
 /// All streams.
 #[derive(Default)]
@@ -175,39 +182,32 @@ impl Streams {
         cell.tail.load(Ordering::Acquire)
     }
 
-    /// Makes a new stream findable; call before the record that opens it is published.
+    /// Makes a new stream findable.
     pub(crate) fn insert(&self, cell: &Arc<Cell>) {
         self.by_id.write().insert(cell.id, cell.clone());
         self.by_name.write().insert(cell.name.clone(), cell.clone());
     }
 
+    /// Makes a new sub-stream findable.
     pub(crate) fn insert_sub(&self, name: Name, cell: &Arc<Cell>, id: SubStreamId) {
         self.subs.write().insert(name, (cell.clone(), id));
     }
 
-    /// Takes in what a durable record opens, and its place; not yet visible to readers.
-    pub(crate) fn take_in(
-        &self,
-        cell: &Arc<Cell>,
-        header: &RecordHeader,
-        opens: &Opens,
-        loc: Loc,
-    ) -> Result<(), String> {
-        cell.index.write().push(header, loc)?;
-        if let Some(name) = &opens.sub_stream {
-            self.insert_sub(name.clone(), cell, SubStreamId(header.sub_stream));
-        }
-        Ok(())
-    }
-
-    /// Makes everything that was taken in visible, for all these streams at once, and wakes their readers.
-    pub(crate) fn publish(&self, cells: &[Arc<Cell>], opened: &[Name]) {
+    /// Makes everything that these streams' indexes took in visible, for all of them at once, and wakes their readers.
+    /// Names are found only now, when records and folds are there.
+    pub(crate) fn publish(&self, cells: &[Arc<Cell>], opened: Vec<OpenedSub>) {
         {
             let _visible = self.visible.write();
             for cell in cells {
                 let tail = cell.index.read().len();
                 let before = cell.tail.swap(tail, Ordering::Release);
                 assert!(before <= tail, "a stream's tail never goes back");
+                if before == 0 {
+                    self.insert(cell);
+                }
+            }
+            for (name, cell, id) in &opened {
+                self.insert_sub(name.clone(), cell, *id);
             }
         }
         for cell in cells {
@@ -215,7 +215,7 @@ impl Streams {
         }
         if self.waiting.count.load(Ordering::Acquire) > 0 {
             let names = self.waiting.names.lock();
-            for (_, notify) in opened.iter().filter_map(|name| names.get(name)) {
+            for (_, notify) in opened.iter().filter_map(|(name, ..)| names.get(name)) {
                 notify.notify_waiters();
             }
         }
@@ -224,7 +224,7 @@ impl Streams {
     /// The same for every stream, before anyone can wait.
     pub(crate) fn publish_all(&self) {
         let cells: Vec<_> = self.by_id.read().values().cloned().collect();
-        self.publish(&cells, &[]);
+        self.publish(&cells, Vec::new());
     }
 
     /// Resolves when a sub-stream of this name is visible; `None` at once if `waiters_max` callers wait already.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -144,12 +144,13 @@ impl Shared {
             self.views.fold(cell, &mut slots, &records);
         }
         *folds = Folds::Loaded(slots);
+        cell.loaded.store(true, Ordering::Release);
         Ok(())
     }
 
     /// The same from an async thread.
     async fn loaded(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), StoreError> {
-        if matches!(*cell.folds.lock(), Folds::Loaded(_)) {
+        if cell.loaded.load(Ordering::Acquire) {
             return Ok(());
         }
         let (shared, cell) = (self.clone(), cell.clone());
@@ -257,7 +258,7 @@ impl Log {
 
     /// Number of the last durable commit.
     pub fn last_commit(&self) -> u64 {
-        self.shared.durable.load(std::sync::atomic::Ordering::Acquire)
+        self.shared.durable.load(Ordering::Acquire)
     }
 
     /// The sub-stream of this name, as far as it is durable.

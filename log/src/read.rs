@@ -126,25 +126,22 @@ impl Shared {
         positions: &[u64],
     ) -> Result<Vec<Record>, ReadError> {
         let tail = self.streams.tail(cell);
-        let place = |index: &crate::index::Index, position: u64| {
-            index
-                .range(position, position.min(tail))
-                .first()
-                .copied()
-                .ok_or_else(|| ReadError::Corrupt {
-                    stream: cell.id,
-                    position,
-                    what: format!("the stream ends at {tail}"),
-                })
-        };
+        if let Some(position) = positions.iter().find(|position| **position == 0 || **position > tail) {
+            return Err(ReadError::BeyondTail {
+                stream: cell.id,
+                position: *position,
+                tail,
+            });
+        }
         let mut records = Vec::with_capacity(positions.len());
         // In pages, so that one call holds no more than a read's bound beyond what it returns.
         for page in positions.chunks(self.limits.read_records_max) {
             let locs = {
                 let index = cell.index.read();
                 page.iter()
-                    .map(|position| place(&index, *position))
-                    .collect::<Result<Vec<_>, _>>()?
+                    .flat_map(|position| index.range(*position, *position))
+                    .copied()
+                    .collect()
             };
             records.extend(self.fetch(cell, locs, page.to_vec()).await?);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -19,7 +20,7 @@ use crate::keeper::Keeper;
 use crate::limits::Limits;
 use crate::log::{Options, Shared};
 use crate::poison::Poison;
-use crate::record::{Kind, Name, StreamId};
+use crate::record::{Kind, Name, StreamId, SubStreamId};
 use crate::segment::manifest::{self, Manifest};
 use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
@@ -374,7 +375,10 @@ fn take_in(scan: &mut Scan, slot: &Slot, commit: &Bytes, offset: usize, frame: &
             offset: (offset + at) as u32,
             bytes: bytes as u32,
         };
-        scan.streams.take_in(&cell, &header, &record.opens, loc)?;
+        cell.index.write().push(&header, loc)?;
+        if let Some(name) = record.opens.sub_stream {
+            scan.streams.insert_sub(name, &cell, SubStreamId(header.sub_stream));
+        }
         scan.touched.insert(record.stream, record.commit);
         at += bytes;
         count += 1;
@@ -542,6 +546,7 @@ fn catch_up(shared: &Arc<Shared>, scan: &Scan, folded: u64) -> Result<(), OpenEr
         }
         for cell in some {
             *cell.folds.lock() = Folds::Stored;
+            cell.loaded.store(false, Ordering::Release);
         }
     }
     let last = scan.commits.len() as u64;
@@ -610,7 +615,16 @@ fn start(
             });
         }
     }
-    let writing = thread("log-writer").spawn(move || writer.run());
+    let writing = thread("log-writer").spawn({
+        let shared = shared.clone();
+        move || {
+            // A writer that is gone must not look like one that is slow: whoever watches the log is told.
+            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                shared.poison.set("the writer thread panicked".to_owned());
+                shared.stop_helpers();
+            }
+        }
+    });
     match writing {
         Ok(handle) => Ok((shared, handle)),
         Err(error) => {

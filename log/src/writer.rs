@@ -430,9 +430,6 @@ impl Writer {
         let shared = &self.shared;
         let bytes = Bytes::from(group.buffer);
         shared.tail.push(slot.generation, offset, bytes.clone());
-        for state in group.streams.values().filter(|state| state.opened) {
-            shared.streams.insert(&state.cell);
-        }
         let mut opened = Vec::new();
         let mut by_stream: HashMap<StreamId, (Arc<Cell>, Vec<Record>)> = HashMap::new();
         for sequenced in group.records {
@@ -441,11 +438,11 @@ impl Writer {
                 offset: offset + sequenced.offset as u32,
                 bytes: sequenced.bytes as u32,
             };
-            let taken = shared
-                .streams
-                .take_in(&sequenced.cell, &sequenced.header, &sequenced.opens, loc);
+            let taken = sequenced.cell.index.write().push(&sequenced.header, loc);
             assert!(taken.is_ok(), "the writer numbers records densely: {taken:?}");
-            opened.extend(sequenced.opens.sub_stream.clone());
+            if let Some(name) = sequenced.opens.sub_stream.clone() {
+                opened.push((name, sequenced.cell.clone(), SubStreamId(sequenced.header.sub_stream)));
+            }
             let end = sequenced.offset + sequenced.bytes - 4;
             let payload = bytes.slice(end - sequenced.header.payload_bytes as usize..end);
             let record = sequenced.header.into_record(sequenced.opens, payload);
@@ -465,7 +462,7 @@ impl Writer {
         let cells: Vec<Arc<Cell>> = by_stream.into_values().map(|(cell, _)| cell).collect();
         shared.views.folded(&cells, bytes.len(), self.at.commit, self.at.crc);
         shared.durable.store(self.at.commit, Ordering::Release);
-        shared.streams.publish(&cells, &opened);
+        shared.streams.publish(&cells, opened);
         shared
             .keeper
             .nudge(shared.views.behind_bytes() > shared.limits.view_lag_bytes_max / 2);

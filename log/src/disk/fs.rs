@@ -19,19 +19,12 @@ pub struct FsDisk {
 impl FsDisk {
     /// The folder at `root`, made with its parents if it is missing.
     pub fn open(root: &Path) -> io::Result<Self> {
-        if !root.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
-            // A folder that a power cut takes back would take the log with it.
-            let mut above = Some(root);
-            while let Some(parent) = above.and_then(Path::parent) {
-                let parent_or_here = if parent.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    parent
-                };
-                File::open(parent_or_here)?.sync_all()?;
-                above = Some(parent).filter(|path| path.components().count() > 1);
-            }
+        let made: Vec<&Path> = root.ancestors().take_while(|folder| !folder.is_dir()).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        // A folder that a power cut takes back would take the log with it.
+        for folder in made {
+            let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
         }
         Ok(Self { root: root.to_owned() })
     }
