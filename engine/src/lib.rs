@@ -1,1 +1,85 @@
-//! Blocks, flows, scopes and items over the log.
+//! The engine: flows of blocks, run as requests, each of whose steps is a record in a log; and projections of that log.
+//! It knows flows, scopes, items and models. It does not know HTTP, and of storage only what `flowstate-log` shows.
+//!
+//! ```
+//! use flowstate_engine::prelude::*;
+//!
+//! #[derive(Clone, Serialize, Deserialize, JsonSchema, Validate)]
+//! struct ChatInput {
+//!     #[garde(length(min = 1))]
+//!     message: String,
+//! }
+//!
+//! #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+//! struct ChatState {
+//!     turns: u32,
+//! }
+//!
+//! # fn main() -> Result<(), FlowError> {
+//! let chat = generator("chat")
+//!     .prompt("You are a friendly assistant.")
+//!     .history(History::all())
+//!     .user(|input: &ChatInput, _ctx| input.message.clone());
+//!
+//! let count_turns = handler("count-turns").run(|answer: String, ctx: Ctx| async move {
+//!     ctx.session::<ChatState>().inc("turns", 1).await?;
+//!     Ok(answer)
+//! });
+//!
+//! let hello_chat = flow("hello-chat")
+//!     .action(
+//!         "chat",
+//!         action(sequencer("pipeline").then(chat).then(count_turns))
+//!             .user_message(|input: &ChatInput| input.message.clone()),
+//!     )
+//!     .session(scope::<ChatState>().client_data("turns", |state: &ChatState| state.turns))
+//!     .instance("default")?;
+//!
+//! let engine = Engine::builder().flow(hello_chat); // .open(options).await?
+//! # drop(engine);
+//! # Ok(())
+//! # }
+//! ```
+
+mod block;
+mod engine;
+mod error;
+mod exec;
+mod flow;
+pub mod item;
+pub mod model;
+mod principal;
+mod projection;
+pub mod record;
+mod schema;
+mod scope;
+mod value;
+
+pub use block::{
+    Block, Generator, Handler, History, IntoBlock, Sequencer, ViaBlock, ViaFunction, ViaGenerator, ViaSequencer,
+    generator, handler, sequencer,
+};
+pub use engine::{
+    ClientDataError, Engine, EngineBuilder, ItemPage, RequestRef, SessionDetail, SessionQuery, Snapshot, SnapshotQuery,
+};
+pub use error::{
+    BlockError, EngineOpenError, FlowError, Problem, QueryError, RecordError, RecoverError, StateError, SubmitError,
+};
+pub use exec::{Accepted, Ctx, Submission};
+pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
+pub use principal::Principal;
+pub use projection::{RequestRow, RequestStatus, SessionSummary};
+pub use scope::{Scope, StateOp, StateRef, scope};
+pub use value::Data;
+
+/// What a file that declares flows needs, the derives of its types included.
+pub mod prelude {
+    pub use garde::{self, Validate};
+    pub use schemars::{self, JsonSchema};
+    pub use serde::{self, Deserialize, Serialize};
+
+    pub use crate::{
+        Action, Block, BlockError, Ctx, Data, Engine, Flow, FlowError, History, IntoBlock, StateRef, action, flow,
+        generator, handler, scope, sequencer,
+    };
+}

@@ -1,0 +1,211 @@
+//! Generators: a block that asks a model and streams its answer into a message item.
+//! What the model is shown is put together in `generator/prompt`.
+
+mod prompt;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::{Block, BlockDef, Body, IntoBlock, ViaGenerator};
+use crate::error::{BlockError, RecordError};
+use crate::exec::Ctx;
+use crate::item::{ContentPart, ItemBody, ItemStatus, Role, Visibility};
+use crate::model::{ModelError, ModelEvent, ModelRequest};
+use crate::record::{ModelCalled, ModelReplied, UsageRecord};
+use crate::value::{Data, Val};
+use prompt::{Prompt, Slots};
+
+pub use prompt::History;
+
+/// Begins a generator. It gives the model's whole text.
+pub fn generator<I: Data>(name: impl Into<String>) -> Generator<I> {
+    Generator {
+        name: name.into(),
+        model: None,
+        slots: Slots::default(),
+    }
+}
+
+/// A generator; see [`generator`].
+pub struct Generator<I> {
+    name: String,
+    model: Option<String>,
+    slots: Slots<I>,
+}
+
+impl<I: Data> Generator<I> {
+    /// The model that it asks, by the name under which the engine has it; without this, the engine's default model.
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.model = Some(name.into());
+        self
+    }
+
+    /// What the model is told before anything else. Empty text is left out.
+    pub fn prompt(self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        self.prompt_with(move |_, _| text.clone())
+    }
+
+    /// The same, made from the input.
+    pub fn prompt_with(mut self, prompt: impl Fn(&I, &Ctx) -> String + Send + Sync + 'static) -> Self {
+        self.slots.prompt = Some(Arc::new(prompt));
+        self
+    }
+
+    /// What the model sees of the session before. Without this, nothing.
+    pub fn history(mut self, history: History) -> Self {
+        self.slots.history = Some(history);
+        self
+    }
+
+    /// The user's words, made from the input. They are shown once if the history ends with the same words.
+    pub fn user(mut self, user: impl Fn(&I, &Ctx) -> String + Send + Sync + 'static) -> Self {
+        self.slots.user = Some(Arc::new(user));
+        self
+    }
+}
+
+impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
+    fn into_block(self) -> Block<I, String> {
+        let mut problems = Vec::new();
+        if self.slots.user.is_none() && self.slots.history.is_none() {
+            problems.push("a generator needs .user(..) or .history(..), else it has nothing to answer".into());
+        }
+        let model: Option<Arc<str>> = self.model.map(Into::into);
+        let (slots, named) = (Arc::new(self.slots), model.clone());
+        let code = Arc::new(move |input: Val, ctx: Ctx| {
+            let (slots, named) = (slots.clone(), named.clone());
+            let future: futures_util::future::BoxFuture<'static, _> = Box::pin(async move {
+                let prompt = slots.fill(input.get::<I>()?, &ctx).await?;
+                answer(named.as_deref(), prompt, &ctx).await.map(Val::new)
+            });
+            future
+        });
+        let mut def = BlockDef::new(self.name, Body::Code(code), problems);
+        def.model = model;
+        Block::from_def(def)
+    }
+}
+
+/// Asks the model and records every piece of its answer as it comes.
+/// If the model stops half-way, the item is closed as failed with exactly what came.
+async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<String, BlockError> {
+    let model = ctx.model(named)?;
+    let called = ModelCalled {
+        model: model.name().to_owned(),
+        instance: ctx.instance().to_owned(),
+        prompt: prompt.system.clone(),
+        history: prompt.range,
+        user: prompt.user.clone(),
+    };
+    let messages = prompt.into_messages();
+    if messages.is_empty() {
+        return Err(BlockError::new(
+            "empty_prompt",
+            "there is no prompt, no history and no user's message to answer",
+        ));
+    }
+    ctx.record(called).await?;
+
+    let mut events = model.stream(ModelRequest::new(messages));
+    let mut answer = Answer {
+        ctx,
+        item: None,
+        text: String::new(),
+    };
+    let ended = loop {
+        match events.next().await {
+            Some(Ok(ModelEvent::Text(text))) => answer.push(text).await?,
+            Some(Ok(ModelEvent::End { finish, usage })) => break Ok((finish, usage)),
+            Some(Err(error)) => break Err(error),
+            None => {
+                break Err(ModelError {
+                    model: model.name().to_owned(),
+                    message: "its answer broke off".into(),
+                    retryable: true,
+                });
+            }
+        }
+    };
+    let (finish, usage) = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            answer.fail().await?;
+            return Err(error.into());
+        }
+    };
+    let (item, text) = answer.finish().await?;
+    let usage = usage.map(|usage| UsageRecord {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+    });
+    ctx.record(ModelReplied {
+        model: model.name().to_owned(),
+        finish,
+        usage,
+        item: Some(item),
+    })
+    .await?;
+    Ok(text)
+}
+
+/// The message item that an answer becomes. It is opened by the first piece of text.
+struct Answer<'a> {
+    ctx: &'a Ctx,
+    item: Option<u32>,
+    text: String,
+}
+
+/// The answer is the only part of its item.
+const PART: u32 = 0;
+
+impl Answer<'_> {
+    async fn push(&mut self, text: String) -> Result<(), RecordError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let item = self.open().await?;
+        self.text.push_str(&text);
+        self.ctx.recorder().add_delta(self.ctx.place(), item, PART, text).await
+    }
+
+    async fn finish(mut self) -> Result<(u32, String), RecordError> {
+        let item = self.open().await?;
+        let recorder = self.ctx.recorder();
+        recorder.finish_content(self.ctx.place(), item, PART).await?;
+        recorder
+            .complete_item(self.ctx.place(), item, ItemStatus::Completed)
+            .await?;
+        Ok((item, self.text))
+    }
+
+    async fn fail(self) -> Result<(), RecordError> {
+        match self.item {
+            Some(item) => {
+                self.ctx
+                    .recorder()
+                    .complete_item(self.ctx.place(), item, ItemStatus::Failed)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn open(&mut self) -> Result<u32, RecordError> {
+        if let Some(item) = self.item {
+            return Ok(item);
+        }
+        let body = ItemBody::Message {
+            role: Role::Assistant,
+            content: Vec::new(),
+        };
+        let (recorder, place) = (self.ctx.recorder(), self.ctx.place());
+        let item = recorder
+            .add_item(place, ItemStatus::InProgress, Visibility::CONVERSATION, body)
+            .await?;
+        recorder.add_content(place, item, ContentPart::text("")).await?;
+        self.item = Some(item);
+        Ok(item)
+    }
+}

@@ -1,0 +1,254 @@
+//! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
+
+mod snapshot;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstate_log::{Log, Options, SubStreamInfo};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{EngineOpenError, QueryError, SubmitError};
+use crate::exec::{Accepted, Core, Submission, recover, submit};
+use crate::flow::Flow;
+use crate::flow::registry::Registry;
+use crate::model::{Model, ScriptedModel};
+use crate::principal::Principal;
+use crate::projection::session::List;
+use crate::projection::{self, RequestRow, SessionSummary};
+
+pub use snapshot::{ClientDataError, ItemPage, Snapshot, SnapshotQuery};
+
+/// How long `close` waits for runs to write their last record.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most sessions that one list has.
+const SESSIONS_MAX: usize = 1_000;
+/// Index rows that are read at once.
+const INDEX_PAGE: usize = 256;
+
+/// An open engine. Cheap to clone. Runs go on until [`Engine::close`], whoever holds it.
+#[derive(Clone)]
+pub struct Engine {
+    core: Arc<Core>,
+}
+
+/// What an engine is made of.
+#[derive(Default)]
+pub struct EngineBuilder {
+    flows: Vec<Flow>,
+    models: Vec<Arc<dyn Model>>,
+}
+
+impl EngineBuilder {
+    /// Adds a flow.
+    pub fn flow(mut self, flow: Flow) -> Self {
+        self.flows.push(flow);
+        self
+    }
+
+    /// Adds a model under its name. The first one is the default; without any, that is [`ScriptedModel`].
+    pub fn model(mut self, model: Arc<dyn Model>) -> Self {
+        self.models.push(model);
+        self
+    }
+
+    /// Opens the log with the engine's views, closes what was open when it was last stopped, and is ready.
+    pub async fn open(mut self, mut options: Options) -> Result<Engine, EngineOpenError> {
+        if self.models.is_empty() {
+            self.models.push(Arc::new(ScriptedModel::default()));
+        }
+        let registry = Registry::new(self.flows, self.models).map_err(EngineOpenError::Assembly)?;
+        options.views.extend(projection::views());
+        // The rest of the record that completes an item has its share too.
+        let item_bytes_max = options.limits.payload_bytes_max / 4 * 3;
+        let log = match tokio::task::spawn_blocking(move || Log::open(options)).await {
+            Ok(opened) => opened?,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => return Err(EngineOpenError::Stopped),
+        };
+        let closed = recover::close_open_requests(&log).await?;
+        if closed > 0 {
+            tracing::warn!(
+                requests = closed,
+                "closed requests that were open when the process last ended"
+            );
+        }
+        let core = Core {
+            log,
+            registry,
+            tasks: Mutex::new(JoinSet::new()),
+            closing: CancellationToken::new(),
+            item_bytes_max,
+        };
+        Ok(Engine { core: Arc::new(core) })
+    }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionQuery {
+    /// Of this flow kind only.
+    pub flow: Option<String>,
+    /// Of this user only.
+    pub user: Option<String>,
+    /// At most so many, and never more than 1,000.
+    pub limit: Option<usize>,
+    /// After so many.
+    pub offset: usize,
+}
+
+/// A session by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionDetail {
+    /// What lists show of it.
+    pub summary: SessionSummary,
+    /// Version of its state: the position of the record that made it what it is.
+    pub version: u64,
+}
+
+/// A request that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRef {
+    /// Where its records are: `engine.log().follow_sub(&request.sub, after)` reads them.
+    pub sub: SubStreamInfo,
+    /// What is known of it.
+    pub row: RequestRow,
+}
+
+impl Engine {
+    /// Begins an engine.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// The flows, by kind.
+    pub fn flows(&self) -> &[Arc<Flow>] {
+        self.core.registry.flows()
+    }
+
+    /// The flow of this kind.
+    pub fn flow(&self, kind: &str) -> Option<&Arc<Flow>> {
+        self.core.registry.flow(kind)
+    }
+
+    /// The log, for reading.
+    pub fn log(&self) -> &Log {
+        &self.core.log
+    }
+
+    /// Accepts a request and starts it. On return it is durable, listed, and can be followed. It runs on if the caller goes away.
+    pub async fn submit(&self, submission: Submission) -> Result<Accepted, SubmitError> {
+        submit::submit(&self.core, submission).await
+    }
+
+    /// The request of this id, waiting up to `wait` for it to be submitted. `None` also if it is of another flow.
+    pub async fn request(
+        &self,
+        principal: &Principal,
+        flow: &str,
+        request: &str,
+        wait: Duration,
+    ) -> Result<Option<RequestRef>, QueryError> {
+        let Ok(name) = principal.request_sub_stream(request) else {
+            return Ok(None);
+        };
+        let Some(sub) = self.core.log.sub_stream_within(&name, wait).await else {
+            return Ok(None);
+        };
+        let row =
+            projection::requests::read(&self.core.log, sub.stream, |requests| requests.get(sub.id).cloned()).await?;
+        Ok(row.filter(|row| row.flow == flow).map(|row| RequestRef { sub, row }))
+    }
+
+    /// Numbers of the request's items, up to now, that clients may not see.
+    pub async fn hidden_items(&self, request: &RequestRef) -> Result<BTreeSet<u32>, QueryError> {
+        let hidden = projection::items::read(&self.core.log, request.sub.stream, |items| {
+            let own = items.entries().iter().filter(|entry| entry.sub() == request.sub.id);
+            own.filter(|entry| !entry.client).map(|entry| entry.index).collect()
+        });
+        Ok(hidden.await?)
+    }
+
+    /// Sessions, the most recently updated first.
+    pub async fn sessions(
+        &self,
+        principal: &Principal,
+        query: &SessionQuery,
+    ) -> Result<Vec<SessionSummary>, QueryError> {
+        let list = query.user.as_deref().map_or(List::All, List::User);
+        let prefix = list.prefix(principal.as_str());
+        let limit = query.limit.unwrap_or(SESSIONS_MAX).min(SESSIONS_MAX);
+        let (mut sessions, mut to_skip, mut after) = (Vec::new(), query.offset, None::<Vec<u8>>);
+        while sessions.len() < limit {
+            let rows = self
+                .core
+                .log
+                .index(projection::session::ID, &prefix, after.as_deref(), INDEX_PAGE)
+                .await?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            for (_, row) in &rows {
+                let summary: SessionSummary = serde_json::from_slice(row).map_err(|error| QueryError::Row {
+                    view: "session",
+                    message: error.to_string(),
+                })?;
+                if query.flow.as_ref().is_some_and(|flow| *flow != summary.flow) {
+                    continue;
+                }
+                if to_skip > 0 {
+                    to_skip -= 1;
+                } else if sessions.len() < limit {
+                    sessions.push(summary);
+                }
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// A session.
+    pub async fn session(&self, principal: &Principal, session: &str) -> Result<Option<SessionDetail>, QueryError> {
+        let log = &self.core.log;
+        let Some(stream) = self.session_stream(principal, session) else {
+            return Ok(None);
+        };
+        let summary = projection::session::read(log, stream, |fold| fold.summary().cloned()).await?;
+        let version = projection::state::read(log, stream, |state| state.version()).await?;
+        Ok(summary.map(|summary| SessionDetail { summary, version }))
+    }
+
+    /// What clients may see of a session: values derived from its state, and its items. Never the state itself.
+    pub async fn snapshot(
+        &self,
+        principal: &Principal,
+        session: &str,
+        query: &SnapshotQuery,
+    ) -> Result<Option<Snapshot>, QueryError> {
+        match self.session_stream(principal, session) {
+            Some(stream) => snapshot::snapshot(&self.core, stream, query).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Accepts nothing more, stops the runs and closes their requests as interrupted (for at most 5 s; what is open then is closed
+    /// at the next start), then closes the log.
+    pub async fn close(&self) {
+        self.core.closing.cancel();
+        let mut tasks = std::mem::take(&mut *self.core.tasks.lock());
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSE_TIMEOUT, ended).await.is_err() {
+            tracing::warn!(
+                runs = tasks.len(),
+                "runs did not stop in time; the next start closes their requests"
+            );
+            tasks.shutdown().await;
+        }
+        self.core.log.close().await;
+    }
+
+    fn session_stream(&self, principal: &Principal, session: &str) -> Option<flowstate_log::record::StreamId> {
+        self.core.log.stream(&principal.session_stream(session).ok()?)
+    }
+}

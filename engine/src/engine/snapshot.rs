@@ -1,0 +1,217 @@
+//! What clients may see of a session at once: derived values and a page of items.
+
+use std::collections::BTreeMap;
+
+use flowstate_log::Log;
+use flowstate_log::record::{StreamId, SubStreamId};
+use serde_json::{Map, Value};
+
+use crate::error::QueryError;
+use crate::exec::Core;
+use crate::flow::client_data::derive;
+use crate::item::Item;
+use crate::item::open::OpenItems;
+use crate::projection::items::ItemEntry;
+use crate::projection::{items, requests, session, state};
+use crate::record::{Fact, ItemRecord, decode};
+
+/// The scope that flows can declare.
+const SESSION: &str = "session";
+/// Records that are read at once.
+const READ_RECORDS: usize = 1_000;
+
+/// What to put in a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotQuery {
+    /// Only these entries, as (scope, name); all if absent.
+    pub client_data: Option<Vec<(String, String)>>,
+    /// These items; none if absent.
+    pub items: Option<ItemPage>,
+}
+
+/// Which items.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ItemPage {
+    /// Exactly these types, also what clients do not see by default; absent: all that clients see.
+    pub types: Option<Vec<String>>,
+    /// After so many.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// See [`crate::Engine::snapshot`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The session.
+    pub session: String,
+    /// Kind of its flow.
+    pub flow: String,
+    /// Scope to name to value; a scope without entries is absent.
+    pub client_data: BTreeMap<String, Map<String, Value>>,
+    /// The entries that could not be made.
+    pub client_data_errors: Vec<ClientDataError>,
+    /// The page of items, if it was asked for: by time, then by number in their request.
+    pub items: Option<Vec<Item>>,
+    /// How many items there are on all pages; 0 if none were asked for.
+    pub total: usize,
+}
+
+/// An entry of the client data that could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientDataError {
+    /// Its scope.
+    pub scope: String,
+    /// Its name; empty if it is all of them.
+    pub name: String,
+    /// Why.
+    pub message: String,
+}
+
+pub(super) async fn snapshot(
+    core: &Core,
+    stream: StreamId,
+    query: &SnapshotQuery,
+) -> Result<Option<Snapshot>, QueryError> {
+    let Some(summary) = session::read(&core.log, stream, |session| session.summary().cloned()).await? else {
+        return Ok(None);
+    };
+    let mut snapshot = Snapshot {
+        session: summary.session,
+        flow: summary.flow,
+        client_data: BTreeMap::new(),
+        client_data_errors: Vec::new(),
+        items: None,
+        total: 0,
+    };
+    add_client_data(core, stream, query, &mut snapshot).await?;
+    if let Some(page) = &query.items {
+        let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), page)).await?;
+        snapshot.items = Some(read_items(&core.log, stream, &entries).await?);
+        snapshot.total = total;
+    }
+    Ok(Some(snapshot))
+}
+
+async fn add_client_data(
+    core: &Core,
+    stream: StreamId,
+    query: &SnapshotQuery,
+    snapshot: &mut Snapshot,
+) -> Result<(), QueryError> {
+    let error = |name: String, message: String| ClientDataError {
+        scope: SESSION.into(),
+        name,
+        message,
+    };
+    let Some(flow) = core.registry.flow(&snapshot.flow) else {
+        let message = format!("no flow is registered under kind {:?}", snapshot.flow);
+        snapshot.client_data_errors.push(error(String::new(), message));
+        return Ok(());
+    };
+    let wanted = |name: &str| match &query.client_data {
+        Some(entries) => entries.iter().any(|(scope, entry)| scope == SESSION && entry == name),
+        None => true,
+    };
+    let stored = state::read(&core.log, stream, |state| state.value().clone()).await?;
+    let (values, errors) = derive(&flow.session, &stored, wanted);
+    if !values.is_empty() {
+        snapshot.client_data.insert(SESSION.into(), values);
+    }
+    snapshot
+        .client_data_errors
+        .extend(errors.into_iter().map(|(name, message)| error(name, message)));
+    Ok(())
+}
+
+/// The entries of a page, and how many there are on all pages.
+fn select(entries: &[ItemEntry], page: &ItemPage) -> (Vec<ItemEntry>, usize) {
+    let mut wanted: Vec<&ItemEntry> = entries
+        .iter()
+        .filter(|entry| !entry.transient)
+        .filter(|entry| {
+            page.types
+                .as_ref()
+                .map_or(entry.client, |types| types.contains(&entry.type_name))
+        })
+        .collect();
+    wanted.sort_by_key(|entry| (entry.ts_ms, entry.index, entry.added));
+    let total = wanted.len();
+    (
+        wanted.into_iter().skip(page.offset).take(page.limit).cloned().collect(),
+        total,
+    )
+}
+
+/// The items of these entries, in their order.
+async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Result<Vec<Item>, QueryError> {
+    let requests = requests::read(log, stream, |requests| {
+        entries
+            .iter()
+            .map(|entry| requests.get(entry.sub()).map(|row| row.request.clone()))
+            .collect::<Vec<_>>()
+    })
+    .await?;
+    let positions: Vec<u64> = entries
+        .iter()
+        .map(|entry| entry.completed)
+        .filter(|position| *position > 0)
+        .collect();
+    let mut completed = log.read_positions(stream, &positions).await?.into_iter();
+    let mut open = read_open(log, stream, entries).await?;
+
+    let mut items = Vec::with_capacity(entries.len());
+    for (entry, request) in entries.iter().zip(requests) {
+        let record = if entry.completed > 0 {
+            match completed.next().as_ref().map(decode).transpose()? {
+                Some(Fact::ItemCompleted(completed)) => Some(completed.item),
+                _ => None,
+            }
+        } else {
+            open.remove(&(entry.sub(), entry.index))
+        };
+        let (Some(record), Some(request)) = (record, request) else {
+            let message = format!("there is no item {} of the request in {}", entry.index, entry.sub());
+            return Err(QueryError::Row { view: "items", message });
+        };
+        items.push(Item::new(entry.sub(), request, record));
+    }
+    Ok(items)
+}
+
+/// What the open entries have up to now; an item that was completed meanwhile, as it was completed.
+async fn read_open(
+    log: &Log,
+    stream: StreamId,
+    entries: &[ItemEntry],
+) -> Result<BTreeMap<(SubStreamId, u32), ItemRecord>, QueryError> {
+    let mut found = BTreeMap::new();
+    let wanted: Vec<&ItemEntry> = entries.iter().filter(|entry| entry.completed == 0).collect();
+    let (Some(mut from), Some(tail)) = (wanted.iter().map(|entry| entry.added).min(), log.tail(stream)) else {
+        return Ok(found);
+    };
+    let mut open: BTreeMap<SubStreamId, OpenItems> =
+        wanted.iter().map(|entry| (entry.sub(), OpenItems::default())).collect();
+    while from <= tail {
+        let records = log.read(stream, from, READ_RECORDS).await?;
+        let Some(last) = records.last() else { break };
+        from = last.position + 1;
+        for record in &records {
+            let Some(sub) = record.sub.map(|(sub, _)| sub) else {
+                continue;
+            };
+            let Some(items) = open.get_mut(&sub) else {
+                continue;
+            };
+            if let Some(item) = items.apply(&decode(record)?) {
+                found.insert((sub, item.index), item);
+            }
+        }
+    }
+    for entry in wanted {
+        if let Some(item) = open.get(&entry.sub()).and_then(|items| items.get(entry.index)) {
+            found.insert((entry.sub(), entry.index), item.clone());
+        }
+    }
+    Ok(found)
+}

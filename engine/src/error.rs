@@ -1,0 +1,444 @@
+//! Errors of the public operations. `kind()` says what the caller should do; an error of a block says it in its code.
+
+use std::any::Any;
+use std::fmt;
+
+use flowstate_log::error::{AppendError, OpenError, ReadError, Remedy, ViewError};
+use serde_json::Value;
+
+use crate::model::ModelError;
+use crate::record::DecodeError;
+
+/// Something wrong at one place of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `input.items[2].name`; `user`, `session`, `request`, `project` for the fields of a submission.
+    pub path: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str(&self.message),
+            path => write!(f, "{path}: {}", self.message),
+        }
+    }
+}
+
+/// All problems, separated by semicolons.
+pub(crate) fn list(problems: &[impl fmt::Display]) -> String {
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+/// Why a block failed. Made from any other error by `?`, or by hand to choose the code.
+///
+/// It is not itself a [`std::error::Error`]: that is what lets every error turn into it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockError {
+    code: String,
+    message: String,
+    details: Option<Value>,
+    retryable: bool,
+}
+
+impl BlockError {
+    /// An error with a code for programs and a message for people; not retryable.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            details: None,
+            retryable: false,
+        }
+    }
+
+    /// With what else is known.
+    pub fn with_details(mut self, details: impl Into<Value>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// Whether the same request may succeed later; recorded with the failed request.
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
+    }
+
+    /// For programs.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What else is known.
+    pub fn details(&self) -> Option<&Value> {
+        self.details.as_ref()
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+
+    /// Problems of a value as one error.
+    pub(crate) fn invalid(code: &str, what: &str, problems: &[Problem]) -> Self {
+        let details: Vec<Value> = problems
+            .iter()
+            .map(|problem| serde_json::json!({"path": problem.path, "message": problem.message}))
+            .collect();
+        Self::new(code, format!("{what}: {}", list(problems))).with_details(details)
+    }
+}
+
+impl fmt::Display for BlockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+/// The engine's own errors keep their code; any other error becomes `execution_error` with the message of its whole chain.
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for BlockError {
+    fn from(error: E) -> Self {
+        let any: &dyn Any = &error;
+        if let Some(error) = any.downcast_ref::<StateError>() {
+            return error.as_block_error();
+        }
+        if let Some(error) = any.downcast_ref::<RecordError>() {
+            return error.as_block_error();
+        }
+        if let Some(error) = any.downcast_ref::<ModelError>() {
+            return error.as_block_error();
+        }
+        if let Some(error) = any.downcast_ref::<QueryError>() {
+            return BlockError::new("log_unavailable", error.to_string()).retryable(error.kind() == Remedy::Retry);
+        }
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::new("execution_error", message)
+    }
+}
+
+/// Why a run could not record what it did.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    /// The log refused it.
+    #[error("the log refused a record: {0}")]
+    Append(#[from] AppendError),
+    /// The fact has no JSON form.
+    #[error("a record can't be encoded: {0}")]
+    Encode(String),
+    /// The request's last record is written.
+    #[error("the request has ended: nothing can be added to it")]
+    Ended,
+    /// The item is not open, or has no such part.
+    #[error("item {item} is not open, or has no part {part}")]
+    NotOpen {
+        /// The item.
+        item: u32,
+        /// The part.
+        part: u32,
+    },
+    /// The item would not fit in one record when it completes.
+    #[error("item {item} is over {max} bytes: split it into several")]
+    ItemTooLarge {
+        /// The item.
+        item: u32,
+        /// The bound.
+        max: usize,
+    },
+}
+
+impl RecordError {
+    fn as_block_error(&self) -> BlockError {
+        let (code, retryable) = match self {
+            Self::Append(AppendError::Full(_)) => ("log_full", true),
+            Self::Append(AppendError::Invalid(_)) => ("record_refused", false),
+            Self::Append(_) => ("log_unavailable", true),
+            Self::Encode(_) => ("value_not_json", false),
+            Self::Ended => ("request_ended", false),
+            Self::NotOpen { .. } => ("item_not_open", false),
+            Self::ItemTooLarge { .. } => ("item_too_large", false),
+        };
+        BlockError::new(code, self.to_string()).retryable(retryable)
+    }
+}
+
+/// Why a state was not read or changed. Nothing was appended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StateError {
+    /// The flow's declared state has no such field.
+    #[error("the session state has no field {field:?}; it has {}", list(known))]
+    UnknownField {
+        /// The field.
+        field: String,
+        /// The fields that it has.
+        known: Vec<String>,
+    },
+    /// Only numbers can be added to.
+    #[error("the field {field:?} of the session state is not a number: it is {actual}")]
+    NotANumber {
+        /// The field.
+        field: String,
+        /// Its JSON now.
+        actual: String,
+    },
+    /// The sum is no JSON number.
+    #[error("adding {by} to the field {field:?} of the session state leaves the range of its numbers")]
+    Overflow {
+        /// The field.
+        field: String,
+        /// What was to be added.
+        by: String,
+    },
+    /// The result would not be what the flow declares.
+    #[error("the session state would not fit its declaration: {}", list(.0))]
+    Invalid(Vec<Problem>),
+    /// A patch must be a JSON object.
+    #[error("a patch must be an object of fields, not {0}")]
+    NotAnObject(String),
+    /// The stored state is not of the asked type.
+    #[error("the session state is no {type_name}: {message}")]
+    Type {
+        /// The type that was asked for.
+        type_name: &'static str,
+        /// What does not fit.
+        message: String,
+    },
+    /// The state can't be read.
+    #[error("the session state can't be read: {0}")]
+    View(#[from] ViewError),
+    /// The change can't be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl StateError {
+    fn as_block_error(&self) -> BlockError {
+        match self {
+            Self::Record(error) => error.as_block_error(),
+            Self::View(_) => BlockError::new("log_unavailable", self.to_string()).retryable(true),
+            Self::Type { .. } => BlockError::new("state_type", self.to_string()),
+            Self::Invalid(problems) => BlockError::invalid(
+                "invalid_state",
+                "the session state would not fit its declaration",
+                problems,
+            ),
+            Self::UnknownField { .. } | Self::NotANumber { .. } | Self::Overflow { .. } | Self::NotAnObject(_) => {
+                BlockError::new("invalid_state", self.to_string())
+            }
+        }
+    }
+}
+
+/// What is wrong with a flow, all of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the flow {kind:?} can't be built: {}", list(problems))]
+pub struct FlowError {
+    /// The flow's kind.
+    pub kind: String,
+    /// Everything that is wrong, in declaration order.
+    pub problems: Vec<String>,
+}
+
+/// Why an engine could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineOpenError {
+    /// The flows and models do not fit together; all that is wrong.
+    #[error("the engine can't be built: {}", list(.0))]
+    Assembly(Vec<String>),
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// A request that was open when the process last ended could not be closed.
+    #[error("the requests that were open at the last stop can't be closed: {0}")]
+    Recover(#[from] RecoverError),
+    /// The runtime ended meanwhile.
+    #[error("the runtime stopped while the log was opened")]
+    Stopped,
+}
+
+/// Why an open request could not be closed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecoverError {
+    /// The list of open requests can't be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A row of that list is not what the view writes.
+    #[error("a row of the open requests is malformed: {0}")]
+    Row(String),
+    /// The request's records can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// One of them has no meaning.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Its last record can't be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why a request was not accepted. Nothing of it was written, except as said at `Unavailable`.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// No flow of this kind.
+    #[error("no flow is registered under kind {0:?}")]
+    UnknownFlow(String),
+    /// The flow has no such action.
+    #[error("the flow {flow:?} has no action {action:?}; it has {}", list(known))]
+    UnknownAction {
+        /// The flow.
+        flow: String,
+        /// What was asked for.
+        action: String,
+        /// Its actions.
+        known: Vec<String>,
+    },
+    /// Ids or input are wrong; every problem by its path.
+    #[error("the request is invalid: {}", list(details))]
+    Invalid {
+        /// All problems.
+        details: Vec<Problem>,
+    },
+    /// The session belongs to another user, project or flow.
+    #[error("the session {session:?} can't be used: {what}")]
+    SessionMismatch {
+        /// The session.
+        session: String,
+        /// What does not match.
+        what: String,
+    },
+    /// Another request has this id.
+    #[error("the request id {0:?} is taken by another request")]
+    RequestIdTaken(String),
+    /// The log can't take it. With [`Remedy::Reopen`] it may still be found after a restart.
+    #[error("the request can't be stored: {message}")]
+    Unavailable {
+        /// What the log said.
+        message: String,
+        /// Whether it may pass.
+        remedy: Remedy,
+    },
+}
+
+impl SubmitError {
+    /// What to do about it.
+    pub fn kind(&self) -> Remedy {
+        match self {
+            Self::UnknownFlow(_)
+            | Self::UnknownAction { .. }
+            | Self::Invalid { .. }
+            | Self::SessionMismatch { .. }
+            | Self::RequestIdTaken(_) => Remedy::FixRequest,
+            Self::Unavailable { remedy, .. } => *remedy,
+        }
+    }
+
+    pub(crate) fn closing() -> Self {
+        Self::Unavailable {
+            message: "the engine is closing".into(),
+            remedy: Remedy::Retry,
+        }
+    }
+}
+
+impl From<ViewError> for SubmitError {
+    fn from(error: ViewError) -> Self {
+        Self::Unavailable {
+            message: error.to_string(),
+            remedy: view_remedy(&error),
+        }
+    }
+}
+
+/// Why something stored could not be given.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueryError {
+    /// A projection can't be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The log can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record has no meaning.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A projection's row is not what the projection writes.
+    #[error("a row of the view {view} is malformed: {message}")]
+    Row {
+        /// The view.
+        view: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl QueryError {
+    /// What to do about it.
+    pub fn kind(&self) -> Remedy {
+        match self {
+            Self::View(error) => view_remedy(error),
+            Self::Read(error) => error.kind(),
+            Self::Decode(_) | Self::Row { .. } => Remedy::Report,
+        }
+    }
+}
+
+fn view_remedy(error: &ViewError) -> Remedy {
+    match error {
+        ViewError::UnknownStream(_) => Remedy::FixRequest,
+        ViewError::Store(_) => Remedy::Retry,
+        ViewError::Failed { .. } => Remedy::Report,
+        ViewError::Closed => Remedy::Reopen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the oven is cold")]
+    struct Cold(#[source] std::num::ParseIntError);
+
+    #[test]
+    fn any_error_becomes_a_block_error_with_its_causes() {
+        let fails = || -> Result<(), BlockError> { Err(Cold("x".parse::<u8>().expect_err("no number")))? };
+        let error = fails().expect_err("cold");
+        assert_eq!(error.code(), "execution_error");
+        assert_eq!(error.message(), "the oven is cold: invalid digit found in string");
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn the_engines_errors_keep_their_codes() {
+        let full = StateError::Record(RecordError::Append(AppendError::Full("no space".into())));
+        let error = BlockError::from(full);
+        assert_eq!((error.code(), error.is_retryable()), ("log_full", true));
+        let invalid = StateError::Invalid(vec![Problem::new("turns", "too low")]);
+        let error = BlockError::from(invalid);
+        let details = serde_json::json!([{"path": "turns", "message": "too low"}]);
+        assert_eq!((error.code(), error.details()), ("invalid_state", Some(&details)));
+    }
+}

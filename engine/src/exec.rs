@@ -1,0 +1,67 @@
+//! From a submission to the last record of its request: submit -> run -> blocks -> recorder -> log, and recover at start.
+//! Only `submit`, `recorder` and `recover` append to the log; a test holds them to it.
+
+mod ctx;
+mod recorder;
+pub(crate) mod recover;
+mod run;
+pub(crate) mod submit;
+
+use flowstate_log::Log;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::registry::Registry;
+
+pub use ctx::Ctx;
+pub use submit::{Accepted, Submission};
+
+/// What all runs of an engine share.
+pub(crate) struct Core {
+    pub(crate) log: Log,
+    pub(crate) registry: Registry,
+    /// Requests that are being accepted or run.
+    pub(crate) tasks: Mutex<JoinSet<()>>,
+    /// Set when the engine closes: runs stop, nothing more is accepted.
+    pub(crate) closing: CancellationToken,
+    /// Most bytes of one item, so that the record that completes it fits in the log.
+    pub(crate) item_bytes_max: usize,
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        return text;
+    }
+    panic.downcast_ref::<String>().map_or("no message", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Names of the files below `folder` that call the log's `append`, however the call is laid out.
+    fn appenders(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("a source folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                appenders(&path, found);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).expect("a source file");
+            let packed: String = source.split_whitespace().collect();
+            if packed.contains(concat!("log", ".append(")) {
+                found.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn only_submit_recorder_and_recover_append() {
+        let mut found = Vec::new();
+        appenders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        found.sort();
+        assert_eq!(found, ["recorder.rs", "recover.rs", "submit.rs"]);
+    }
+}

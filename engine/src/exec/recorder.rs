@@ -1,0 +1,403 @@
+//! Turns what a run does into records, in order, without gaps. One per run; the only way from a block to the log.
+//!
+//! Most calls are pipelined: they return when the record is queued. State operations and the last record are durable on return.
+//! Each append expects the request's last number, so if one is lost everything queued behind it is refused too:
+//! the records of a request have no hole, whatever fails.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use flowstate_log::Log;
+use flowstate_log::append::{Append, Appending, Expect, NewRecord, Part, Sub, Target};
+use flowstate_log::env::Env;
+use flowstate_log::error::AppendError;
+use flowstate_log::record::{StreamId, SubStreamId, Subject};
+use futures_util::FutureExt;
+use tokio::sync::Mutex;
+
+use super::ctx::Place;
+use crate::error::{BlockError, RecordError, RecoverError};
+use crate::item::open::{OpenItems, closed};
+use crate::item::{ContentPart, ItemBody, ItemStatus, Provenance, Visibility};
+use crate::record::{
+    ContentAdded, ContentDelta, ContentDone, Fact, ItemAdded, ItemCompleted, ItemRecord, RequestCompleted,
+    RequestFailed, RequestInterrupted, RequestStarted, SESSION_STATE, StateChanged,
+};
+
+/// Number that records carry for the runtime itself.
+const RUNTIME: u64 = 0;
+/// JSON around the text of a delta, at least: `{"item":0,"part":0,"delta":""}`.
+const DELTA_FRAME_BYTES: usize = 30;
+
+/// How a run ended.
+pub(super) enum Outcome {
+    /// With this output.
+    Completed(serde_json::Value),
+    /// With this error.
+    Failed(BlockError),
+    /// It was stopped, for this reason.
+    Interrupted(&'static str),
+}
+
+/// Records one run.
+pub(crate) struct Recorder {
+    log: Log,
+    env: Arc<dyn Env>,
+    stream: StreamId,
+    sub: SubStreamId,
+    item_bytes_max: usize,
+    /// Held while a record is numbered and queued, which keeps a run's records in order.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Records of the request, queued ones included.
+    count: u64,
+    items: u32,
+    last_ts_ms: i64,
+    open: OpenItems,
+    /// Text of each open item as it is encoded, in bytes.
+    open_bytes: BTreeMap<u32, usize>,
+    /// Queued and not known to be durable, in order.
+    queued: VecDeque<Appending>,
+    /// Why nothing more is recorded but the last record.
+    failed: Option<RecordError>,
+    ended: bool,
+}
+
+impl Recorder {
+    /// For a request of which only the first record exists.
+    pub(super) fn new(log: Log, stream: StreamId, sub: SubStreamId, item_bytes_max: usize) -> Self {
+        let state = State {
+            count: 1,
+            items: 0,
+            last_ts_ms: 0,
+            open: OpenItems::default(),
+            open_bytes: BTreeMap::new(),
+            queued: VecDeque::new(),
+            failed: None,
+            ended: false,
+        };
+        Self {
+            env: log.env().clone(),
+            log,
+            stream,
+            sub,
+            item_bytes_max,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    pub(super) fn sub(&self) -> SubStreamId {
+        self.sub
+    }
+
+    pub(super) async fn start(&self) -> Result<(), RecordError> {
+        self.queue(&mut *self.state.lock().await, RUNTIME, RequestStarted {}.into())
+            .await
+    }
+
+    /// Records a fact about no item.
+    pub(super) async fn add(&self, place: &Place, fact: Fact) -> Result<(), RecordError> {
+        self.queue(&mut *self.state.lock().await, place.origin(), fact).await
+    }
+
+    /// Adds an item and gives its number.
+    pub(crate) async fn add_item(
+        &self,
+        place: &Place,
+        status: ItemStatus,
+        visibility: Visibility,
+        body: ItemBody,
+    ) -> Result<u32, RecordError> {
+        let mut state = self.state.lock().await;
+        let item = self.new_item(&mut state, place.provenance(), status, visibility, body);
+        let index = item.index;
+        self.queue(&mut state, place.origin(), ItemAdded { item }.into())
+            .await?;
+        Ok(index)
+    }
+
+    /// Adds an item of the runtime that is whole at once.
+    pub(super) async fn add_whole_item(&self, visibility: Visibility, body: ItemBody) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        let item = self.new_item(
+            &mut state,
+            Provenance::runtime(),
+            ItemStatus::Completed,
+            visibility,
+            body,
+        );
+        self.queue(&mut state, RUNTIME, ItemAdded { item: item.clone() }.into())
+            .await?;
+        self.queue(&mut state, RUNTIME, ItemCompleted { item }.into()).await
+    }
+
+    /// Adds a part to an open item.
+    pub(crate) async fn add_content(&self, place: &Place, item: u32, content: ContentPart) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        let part = state.open.parts(item).ok_or(RecordError::NotOpen { item, part: 0 })?;
+        let part = u32::try_from(part).map_err(|_| RecordError::NotOpen { item, part: u32::MAX })?;
+        self.queue(&mut state, place.origin(), ContentAdded { item, part, content }.into())
+            .await
+    }
+
+    /// Adds text to a part of an open item. The hot path: one small JSON encode, one push.
+    pub(crate) async fn add_delta(
+        &self,
+        place: &Place,
+        item: u32,
+        part: u32,
+        delta: String,
+    ) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        if state.open.part(item, part).is_none() {
+            return Err(RecordError::NotOpen { item, part });
+        }
+        self.queue(&mut state, place.origin(), ContentDelta { item, part, delta }.into())
+            .await
+    }
+
+    /// States that a part has all its text.
+    pub(crate) async fn finish_content(&self, place: &Place, item: u32, part: u32) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        let content = state
+            .open
+            .part(item, part)
+            .cloned()
+            .ok_or(RecordError::NotOpen { item, part })?;
+        self.queue(&mut state, place.origin(), ContentDone { item, part, content }.into())
+            .await
+    }
+
+    /// Closes an open item with what it has.
+    pub(crate) async fn complete_item(&self, place: &Place, item: u32, status: ItemStatus) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        let item = state
+            .open
+            .get(item)
+            .cloned()
+            .ok_or(RecordError::NotOpen { item, part: 0 })?;
+        self.queue(
+            &mut state,
+            place.origin(),
+            ItemCompleted {
+                item: closed(item, status),
+            }
+            .into(),
+        )
+        .await
+    }
+
+    /// Records a state operation; durable and visible on return.
+    pub(super) async fn change_state(&self, place: &Place, change: StateChanged) -> Result<(), RecordError> {
+        let appending = {
+            let mut state = self.state.lock().await;
+            state.check()?;
+            self.push(&mut state, place.origin(), SESSION_STATE, &[change.into()])
+                .await?
+        };
+        if let Err(error) = appending.await {
+            let error = RecordError::from(error);
+            self.state.lock().await.failed.get_or_insert_with(|| error.clone());
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything recorded so far is durable and visible.
+    pub(super) async fn settle(&self) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        state.settle().await;
+        state.check()
+    }
+
+    /// Closes what is open, tells the error if there is one, and writes the request's last record: all in one append, durable on return.
+    /// Without it, the next start of the engine closes the request.
+    pub(super) async fn finish(&self, outcome: Outcome) -> Result<(), RecoverError> {
+        let mut state = self.state.lock().await;
+        state.settle().await;
+        if state.failed.is_some() {
+            self.resync(&mut state).await?;
+        }
+        match self.finish_with(&mut state, outcome).await {
+            Err(RecordError::Append(AppendError::Invalid(why))) => {
+                self.resync(&mut state).await?;
+                let what = format!("the request's last record was refused: {why}");
+                let outcome = Outcome::Failed(BlockError::new("record_refused", what));
+                self.finish_with(&mut state, outcome).await
+            }
+            finished => finished,
+        }
+        .map_err(RecoverError::from)
+    }
+
+    /// Goes on from what is durable: what was queued behind a failed append was refused with it.
+    async fn resync(&self, state: &mut State) -> Result<(), RecoverError> {
+        let info = self.log.sub_stream_info(self.stream, self.sub);
+        let info =
+            info.ok_or_else(|| RecoverError::Row(format!("stream {} has no sub-stream {}", self.stream, self.sub)))?;
+        state.count = info.count;
+        state.open = super::recover::open_items(&self.log, &info).await?;
+        Ok(())
+    }
+
+    async fn finish_with(&self, state: &mut State, outcome: Outcome) -> Result<(), RecordError> {
+        let status = match outcome {
+            Outcome::Failed(_) => ItemStatus::Failed,
+            Outcome::Completed(_) | Outcome::Interrupted(_) => ItemStatus::Incomplete,
+        };
+        let mut facts: Vec<Fact> = state
+            .open
+            .closed_as(status)
+            .map(|item| ItemCompleted { item }.into())
+            .collect();
+        match outcome {
+            Outcome::Completed(output) => facts.push(RequestCompleted { output }.into()),
+            Outcome::Interrupted(reason) => facts.push(RequestInterrupted { reason: reason.into() }.into()),
+            Outcome::Failed(error) => {
+                let (message, code, details) = (
+                    error.message().to_owned(),
+                    error.code().to_owned(),
+                    error.details().cloned(),
+                );
+                let body = ItemBody::Error {
+                    message: message.clone(),
+                    code: code.clone(),
+                    details: details.clone(),
+                };
+                let item = self.new_item(
+                    state,
+                    Provenance::runtime(),
+                    ItemStatus::Failed,
+                    Visibility::CLIENT,
+                    body,
+                );
+                facts.push(ItemAdded { item: item.clone() }.into());
+                facts.push(ItemCompleted { item }.into());
+                facts.push(
+                    RequestFailed {
+                        code,
+                        message,
+                        details,
+                        retryable: error.is_retryable(),
+                    }
+                    .into(),
+                );
+            }
+        }
+        self.push(state, RUNTIME, Subject::NONE, &facts).await?.await?;
+        state.ended = true;
+        Ok(())
+    }
+
+    fn new_item(
+        &self,
+        state: &mut State,
+        provenance: Provenance,
+        status: ItemStatus,
+        visibility: Visibility,
+        body: ItemBody,
+    ) -> ItemRecord {
+        let index = state.items;
+        state.items += 1;
+        state.last_ts_ms = state.last_ts_ms.max(self.env.now_us() / 1_000);
+        ItemRecord {
+            index,
+            ts_ms: state.last_ts_ms,
+            status,
+            provenance,
+            visibility,
+            transient: false,
+            body,
+        }
+    }
+
+    async fn queue(&self, state: &mut State, origin: u64, fact: Fact) -> Result<(), RecordError> {
+        state.check()?;
+        let appending = self
+            .push(state, origin, Subject::NONE, std::slice::from_ref(&fact))
+            .await?;
+        state.queued.push_back(appending);
+        Ok(())
+    }
+
+    /// Queues facts as one append and takes them into the open items.
+    async fn push(
+        &self,
+        state: &mut State,
+        origin: u64,
+        subject: Subject,
+        facts: &[Fact],
+    ) -> Result<Appending, RecordError> {
+        let mut records = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let payload = fact.encode().map_err(|error| RecordError::Encode(error.to_string()))?;
+            if let Fact::ContentDelta(ContentDelta { item, .. }) = fact {
+                let bytes = state.open_bytes.entry(*item).or_default();
+                *bytes += payload.len().saturating_sub(DELTA_FRAME_BYTES);
+                if *bytes > self.item_bytes_max {
+                    return Err(RecordError::ItemTooLarge {
+                        item: *item,
+                        max: self.item_bytes_max,
+                    });
+                }
+            }
+            records.push(NewRecord {
+                kind: fact.kind(),
+                subject,
+                sub: Some(Sub::Next(self.sub)),
+                causation: self.sub.0,
+                origin,
+                payload,
+            });
+        }
+        let part = Part {
+            stream: Target::Id(self.stream),
+            expect: vec![Expect::SubStreamAt(self.sub, state.count)],
+            records,
+        };
+        let appending = self.log.append(Append { parts: vec![part] }).await?;
+        state.count += facts.len() as u64;
+        for fact in facts {
+            if let Some(completed) = state.open.apply(fact) {
+                state.open_bytes.remove(&completed.index);
+            }
+        }
+        Ok(appending)
+    }
+}
+
+impl State {
+    /// Looks, without waiting, at what became of queued appends; `Err` if nothing more may be recorded.
+    fn check(&mut self) -> Result<(), RecordError> {
+        while let Some(outcome) = self.queued.front_mut().and_then(FutureExt::now_or_never) {
+            self.queued.pop_front();
+            self.take_in(outcome.map(drop));
+        }
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None if self.ended => Err(RecordError::Ended),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for all queued appends.
+    async fn settle(&mut self) {
+        while let Some(appending) = self.queued.front_mut() {
+            let outcome = appending.await.map(drop);
+            self.queued.pop_front();
+            self.take_in(outcome);
+        }
+    }
+
+    fn take_in(&mut self, outcome: Result<(), AppendError>) {
+        if let Err(error) = outcome {
+            self.failed.get_or_insert(RecordError::Append(error));
+        }
+    }
+}

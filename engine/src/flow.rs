@@ -1,0 +1,261 @@
+//! Flows: what an application declares. Building one checks all of it at once and reports every problem.
+
+mod action;
+pub(crate) mod client_data;
+pub(crate) mod registry;
+
+use serde_json::Value;
+
+use crate::error::FlowError;
+use crate::scope::{Scope, ScopeDef};
+use crate::value::Data;
+
+pub(crate) use action::ActionDef;
+pub use action::{Action, action};
+
+/// First segments of paths that the server needs for itself, so no flow may be called so.
+pub const RESERVED_KINDS: [&str; 5] = ["capabilities", "sessions", "users", "transcribe", "active-requests"];
+/// Longest kind, instance or action name, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Begins a flow of this kind.
+pub fn flow(kind: impl Into<String>) -> FlowBuilder {
+    FlowBuilder {
+        kind: kind.into(),
+        actions: Vec::new(),
+        session: None,
+        problems: Vec::new(),
+    }
+}
+
+/// A flow that is being declared; see [`flow`].
+pub struct FlowBuilder {
+    kind: String,
+    actions: Vec<ActionDef>,
+    session: Option<ScopeDef>,
+    problems: Vec<String>,
+}
+
+impl FlowBuilder {
+    /// Adds an entry point.
+    pub fn action<I: Data>(mut self, name: impl Into<String>, action: Action<I>) -> Self {
+        let name = name.into();
+        self.check_name("action", &name);
+        if self.actions.iter().any(|known| known.name == name) {
+            self.problems.push(format!("the action {name:?} is declared twice"));
+        }
+        match action.erase(name.clone()) {
+            Ok(def) => {
+                def.block.walk(&mut |block| {
+                    self.problems.extend(
+                        block
+                            .build_problems()
+                            .map(|problem| format!("action {name:?}: {problem}")),
+                    );
+                });
+                self.actions.push(def);
+            }
+            Err(problem) => self.problems.push(format!("action {name:?}: {problem}")),
+        }
+        self
+    }
+
+    /// Declares the session's state and what clients see of it. Without this, sessions have no state.
+    pub fn session<S: Data + Default>(mut self, scope: Scope<S>) -> Self {
+        if self.session.is_some() {
+            self.problems.push("the session scope is declared twice".into());
+        }
+        let def = scope.erase("session", &mut self.problems);
+        for (index, entry) in def.client_data.iter().enumerate() {
+            if entry.name.is_empty() {
+                self.problems
+                    .push("a client data entry of the session has no name".into());
+            }
+            if def.client_data[..index]
+                .iter()
+                .any(|earlier| earlier.name == entry.name)
+            {
+                self.problems.push(format!(
+                    "the client data entry {:?} of the session is declared twice",
+                    entry.name
+                ));
+            }
+        }
+        self.session = Some(def);
+        self
+    }
+
+    /// The flow under this instance id. `Err` lists everything that is wrong with it.
+    pub fn instance(mut self, id: impl Into<String>) -> Result<Flow, FlowError> {
+        let (kind, id) = (self.kind.clone(), id.into());
+        self.check_name("flow kind", &kind);
+        self.check_name("instance id", &id);
+        if RESERVED_KINDS.contains(&kind.as_str()) {
+            self.problems.push(format!(
+                "the kind {kind:?} is reserved; reserved are {}",
+                RESERVED_KINDS.join(", ")
+            ));
+        }
+        if self.actions.is_empty() && self.problems.is_empty() {
+            self.problems.push("a flow needs at least one action".into());
+        }
+        if !self.problems.is_empty() {
+            return Err(FlowError {
+                kind,
+                problems: self.problems,
+            });
+        }
+        Ok(Flow {
+            kind,
+            id,
+            actions: self.actions,
+            session: self.session.unwrap_or_default(),
+        })
+    }
+
+    fn check_name(&mut self, what: &str, name: &str) {
+        if name.trim() != name || name.is_empty() {
+            self.problems.push(format!(
+                "the {what} {name:?} must not be empty nor begin or end with a space"
+            ));
+        }
+        if name.len() > NAME_BYTES_MAX {
+            self.problems.push(format!(
+                "the {what} is {} bytes long; at most {NAME_BYTES_MAX} are allowed",
+                name.len()
+            ));
+        }
+        if name.contains(|c: char| c.is_control() || c == '/') {
+            self.problems
+                .push(format!("the {what} {name:?} has a slash or a control character"));
+        }
+    }
+}
+
+/// A declared and checked flow.
+pub struct Flow {
+    kind: String,
+    id: String,
+    actions: Vec<ActionDef>,
+    pub(crate) session: ScopeDef,
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Flow({}/{})", self.kind, self.id)
+    }
+}
+
+impl Flow {
+    /// Its kind: its address.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Its instance id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What a listing shows of it.
+    pub fn describe(&self) -> FlowDescription {
+        FlowDescription {
+            kind: self.kind.clone(),
+            id: self.id.clone(),
+            require_user: true,
+            actions: self
+                .actions
+                .iter()
+                .map(|action| ActionDescription {
+                    name: action.name.clone(),
+                    input_schema: action.schema.json().clone(),
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn action(&self, name: &str) -> Option<&ActionDef> {
+        self.actions.iter().find(|action| action.name == name)
+    }
+
+    pub(crate) fn actions(&self) -> &[ActionDef] {
+        &self.actions
+    }
+}
+
+/// What a listing shows of a flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowDescription {
+    /// Its kind.
+    pub kind: String,
+    /// Its instance id.
+    pub id: String,
+    /// Whether a request must name a user.
+    pub require_user: bool,
+    /// Its actions, in declaration order.
+    pub actions: Vec<ActionDescription>,
+}
+
+/// What a listing shows of an action.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActionDescription {
+    /// Its name.
+    pub name: String,
+    /// JSON schema (draft 2020-12) of its input.
+    pub input_schema: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{generator, handler};
+    use crate::error::BlockError;
+    use crate::exec::Ctx;
+    use crate::scope::scope;
+
+    fn echo() -> Action<String> {
+        action(|input: String, _: Ctx| async move { Ok(input) })
+    }
+
+    #[test]
+    fn building_lists_every_problem_at_once() {
+        let unnamed = handler(" ").run(|input: String, _ctx| async move { Ok::<_, BlockError>(input) });
+        let error = flow("sessions")
+            .action("a", action(unnamed))
+            .action("a", echo())
+            .action("b/c", action(generator::<String>("mute")))
+            .session(
+                scope::<u32>()
+                    .client_data("n", |n: &u32| *n)
+                    .client_data("n", |n: &u32| *n),
+            )
+            .instance("")
+            .expect_err("many problems");
+        let text = error.to_string();
+        for part in [
+            "reserved",
+            "no name",
+            "twice",
+            "slash",
+            ".user(..)",
+            "must be an object",
+            "\"n\"",
+            "instance id",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_flow_describes_its_actions_in_order() {
+        let flow = flow("f")
+            .action("z", echo())
+            .action("a", echo())
+            .instance("i")
+            .expect("a flow");
+        let description = flow.describe();
+        let names: Vec<&str> = description.actions.iter().map(|action| action.name.as_str()).collect();
+        assert_eq!(names, ["z", "a"]);
+        assert_eq!(description.actions[0].input_schema["type"], "string");
+    }
+}

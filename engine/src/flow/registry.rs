@@ -1,0 +1,68 @@
+//! The flows and models of one engine, checked against each other.
+
+use std::sync::Arc;
+
+use crate::flow::Flow;
+use crate::model::Model;
+
+/// Flows by kind, models by name. The first model is the default.
+pub(crate) struct Registry {
+    flows: Vec<Arc<Flow>>,
+    models: Vec<Arc<dyn Model>>,
+}
+
+impl Registry {
+    /// `Err` lists everything that does not fit together. `models` is not empty.
+    pub(crate) fn new(flows: Vec<Flow>, models: Vec<Arc<dyn Model>>) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        for (index, flow) in flows.iter().enumerate() {
+            if flows[..index].iter().any(|earlier| earlier.kind() == flow.kind()) {
+                problems.push(format!("two flows have the kind {:?}", flow.kind()));
+            }
+        }
+        for (index, model) in models.iter().enumerate() {
+            if models[..index].iter().any(|earlier| earlier.name() == model.name()) {
+                problems.push(format!("two models have the name {:?}", model.name()));
+            }
+        }
+        let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
+        for flow in &flows {
+            for action in flow.actions() {
+                action.block.walk(&mut |block| {
+                    if let Some(model) = block.model().filter(|model| !known.contains(model)) {
+                        problems.push(format!(
+                            "flow {:?}, action {:?}, block {:?}: no model is named {model:?}; there is {}",
+                            flow.kind(),
+                            action.name,
+                            block.name(),
+                            known.join(", ")
+                        ));
+                    }
+                });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut flows: Vec<Arc<Flow>> = flows.into_iter().map(Arc::new).collect();
+        flows.sort_by(|a, b| a.kind().cmp(b.kind()));
+        Ok(Self { flows, models })
+    }
+
+    /// By kind.
+    pub(crate) fn flows(&self) -> &[Arc<Flow>] {
+        &self.flows
+    }
+
+    pub(crate) fn flow(&self, kind: &str) -> Option<&Arc<Flow>> {
+        self.flows.iter().find(|flow| flow.kind() == kind)
+    }
+
+    /// The model of this name, or the default one.
+    pub(crate) fn model(&self, name: Option<&str>) -> Option<&Arc<dyn Model>> {
+        match name {
+            Some(name) => self.models.iter().find(|model| model.name() == name),
+            None => self.models.first(),
+        }
+    }
+}

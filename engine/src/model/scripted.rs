@@ -1,0 +1,174 @@
+//! A model that needs no network and no key: its answer follows from the messages alone, at a steady pace.
+//! For demos, tests and benchmarks; it understands nothing.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tokio::time::{Interval, interval};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Model, ModelError, ModelEvent, ModelMessage, ModelRequest, Usage};
+use crate::item::Role;
+
+/// Tokens per second unless told otherwise.
+const TOKENS_PER_SECOND: u32 = 50;
+/// Most characters of the question that an answer repeats.
+const ECHO_CHARS_MAX: usize = 2_000;
+/// Longest piece of a word that is one token.
+const TOKEN_CHARS_MAX: usize = 6;
+
+const OPENINGS: [&str; 4] = [
+    "Good question. You wrote:",
+    "Let me take that one step at a time. You wrote:",
+    "Happy to help. You wrote:",
+    "Here is what I make of it. You wrote:",
+];
+const CLOSINGS: [&str; 4] = [
+    "I am the scripted model, so this answer only depends on what was said in this conversation, and it comes one token at a time.",
+    "No network was asked for this: the scripted model makes every answer from the conversation itself, word by word.",
+    "Ask again with the same conversation and you will read exactly these words, since nothing here is left to chance.",
+    "Every piece of this answer was stored before you saw it, so you may close the page and come back to read the rest.",
+];
+
+/// The built-in deterministic model.
+#[derive(Debug, Clone)]
+pub struct ScriptedModel {
+    tokens_per_second: u32,
+}
+
+impl ScriptedModel {
+    /// The name under which it is registered.
+    pub const NAME: &'static str = "scripted";
+
+    /// At this pace; 0 means as fast as it is read.
+    pub fn new(tokens_per_second: u32) -> Self {
+        Self { tokens_per_second }
+    }
+}
+
+/// 50 tokens per second.
+impl Default for ScriptedModel {
+    fn default() -> Self {
+        Self::new(TOKENS_PER_SECOND)
+    }
+}
+
+impl Model for ScriptedModel {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
+        let tokens = tokens(&answer(&request.messages));
+        let usage = Usage {
+            input_tokens: request.messages.iter().map(|message| count(&message.text)).sum(),
+            output_tokens: tokens.len() as u64,
+        };
+        let end = ModelEvent::End {
+            finish: "stop".into(),
+            usage: Some(usage),
+        };
+        let pieces = stream::iter(tokens).map(ModelEvent::Text).chain(stream::iter([end]));
+        let pause = self.tokens_per_second;
+        stream::unfold((pieces.boxed(), None), move |(mut pieces, clock)| async move {
+            let mut clock: Option<Interval> = clock;
+            if pause > 0 {
+                clock
+                    .get_or_insert_with(|| interval(Duration::from_secs(1) / pause))
+                    .tick()
+                    .await;
+            }
+            let piece = pieces.next().await?;
+            Some((Ok(piece), (pieces, clock)))
+        })
+        .boxed()
+    }
+}
+
+fn answer(messages: &[ModelMessage]) -> String {
+    let mut said = Vec::new();
+    for message in messages {
+        said.extend_from_slice(message.role.as_str().as_bytes());
+        said.push(0);
+        said.extend_from_slice(message.text.as_bytes());
+        said.push(0);
+    }
+    let hash = xxh3_64(&said) as usize;
+    let question = messages.iter().rev().find(|message| message.role == Role::User);
+    let question = question.map_or("", |message| message.text.trim());
+    let echo: String = question.chars().take(ECHO_CHARS_MAX).collect();
+    let (opening, closing) = (OPENINGS[hash % 4], CLOSINGS[hash / 4 % 4]);
+    format!("{opening} \"{echo}\". {closing}")
+}
+
+/// Word pieces; a piece that begins a word has the space before it.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut token = String::new();
+    for c in text.chars() {
+        let starts_word = c.is_whitespace() && !token.ends_with(char::is_whitespace);
+        if !token.is_empty() && (starts_word || token.trim_start().chars().count() == TOKEN_CHARS_MAX) {
+            tokens.push(std::mem::take(&mut token));
+        }
+        token.push(c);
+    }
+    tokens.extend((!token.is_empty()).then_some(token));
+    tokens
+}
+
+fn count(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(text: &str) -> Vec<ModelMessage> {
+        vec![ModelMessage {
+            role: Role::User,
+            text: text.into(),
+        }]
+    }
+
+    #[test]
+    fn an_answer_repeats_the_question_in_at_least_twenty_tokens_that_join_to_it() {
+        for question in ["", "Why is the sky blue?", "Grüße 👋🏽 \u{2028}\nand more"] {
+            let answer = answer(&ask(question));
+            assert!(answer.contains(question), "{answer}");
+            let tokens = tokens(&answer);
+            assert!(tokens.len() >= 20, "{} tokens", tokens.len());
+            assert_eq!(tokens.concat(), answer);
+        }
+    }
+
+    #[test]
+    fn an_answer_depends_on_the_messages_only() {
+        assert_eq!(answer(&ask("a")), answer(&ask("a")));
+        let answers: std::collections::BTreeSet<String> = (0..32)
+            .map(|n| answer(&[ask(&n.to_string()), ask("a")].concat()))
+            .collect();
+        assert!(answers.len() > 4, "earlier messages count: {answers:?}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_stream_gives_the_answer_and_ends() {
+        let events: Vec<_> = ScriptedModel::new(0)
+            .stream(ModelRequest::new(ask("hi")))
+            .collect()
+            .await;
+        let Some((Ok(ModelEvent::End { usage: Some(usage), .. }), texts)) = events.split_last() else {
+            panic!("no end: {events:?}");
+        };
+        assert_eq!(usage.output_tokens, texts.len() as u64);
+        let text: String = texts
+            .iter()
+            .map(|event| match event {
+                Ok(ModelEvent::Text(text)) => text.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(text, answer(&ask("hi")));
+    }
+}
