@@ -1,1 +1,33 @@
-//! HTTP, SSE and the command line over the engine.
+//! Flowstate: AI flows whose every step and token is stored before it is shown.
+//!
+//! This is the crate to depend on. It serves flows over HTTP and SSE, and re-exports what flows are built with.
+//! What runs them is `flowstate-engine`; what stores them is `flowstate-log`.
+//!
+//! ```no_run
+//! use flowstate::prelude::*;
+//! use flowstate::{FlowState, lsm};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let echo = handler("echo").run(|input: String, _ctx: Ctx| async move { Ok(input) });
+//! let app = flow("echo").action("say", action(echo)).instance("default")?;
+//!
+//! let server = FlowState::builder().flow(app).store(lsm("./data")).build().await?;
+//! server.serve("127.0.0.1:4400").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod cli;
+mod flow_state;
+mod server;
+mod signals;
+mod store;
+mod wire;
+
+pub use flow_state::{BuildError, FlowState, FlowStateBuilder, ServeError};
+pub use store::{Store, lsm, memory};
+
+pub use flowstate_engine as engine;
+pub use flowstate_engine::prelude;
+pub use flowstate_log as log;

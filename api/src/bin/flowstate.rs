@@ -1,3 +1,5 @@
-//! The `flowstate` command.
+//! The command `flowstate`; see [`flowstate::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    flowstate::cli::main()
+}

@@ -1,0 +1,150 @@
+//! What `flowstate` does: bind, open, announce, serve, stop. Its errors name the flag that helps.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use flowstate_engine::model::ScriptedModel;
+use flowstate_engine::{EngineOpenError, FlowError};
+use flowstate_log::error::OpenError;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Args;
+use super::hello_chat::hello_chat;
+use crate::signals::Signals;
+use crate::{BuildError, FlowState, FlowStateBuilder, lsm};
+
+/// Longest time from the first signal to the end of the process.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// Exit code after the log failed (`EX_IOERR`).
+const EXIT_POISONED: u8 = 74;
+
+/// Why the command could not start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error("{0} is in use: choose another with --listen or FLOWSTATE_LISTEN")]
+    AddressInUse(String),
+    #[error("can't listen on {address}: {source}; choose another address with --listen or FLOWSTATE_LISTEN")]
+    Listen { address: String, source: io::Error },
+    #[error(
+        "the folder {0} is in use by another process: stop it, or choose another with --data-dir or FLOWSTATE_DATA_DIR"
+    )]
+    FolderInUse(String),
+    #[error("the folder {folder} can't be used: {reason}; change it with --data-dir or FLOWSTATE_DATA_DIR")]
+    FolderUnusable { folder: String, reason: OpenError },
+    #[error(
+        "what the folder {folder} holds can't be opened: {reason}; another folder can be named with --data-dir or FLOWSTATE_DATA_DIR"
+    )]
+    FolderUnreadable { folder: String, reason: OpenError },
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    #[error(transparent)]
+    Build(BuildError),
+    #[error("signals can't be received: {0}")]
+    Signals(io::Error),
+}
+
+/// Serves until a signal, or a log that failed, says to stop.
+pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
+    let mut signals = Signals::receive().map_err(StartError::Signals)?;
+    let (listener, address) = bind(&args.listen).await?;
+    let app = tokio::select! {
+        app = build(&args, address) => app?,
+        signal = signals.next() => return Ok(ExitCode::from(signal)),
+    };
+
+    announce(address, &args);
+    let stop = CancellationToken::new();
+    let work = async {
+        app.serve_on(listener, stop.cancelled()).await;
+        app.close().await;
+    };
+    tokio::pin!(work);
+    let exit = tokio::select! {
+        () = &mut work => return Ok(ExitCode::SUCCESS),
+        _signal = signals.next() => ExitCode::SUCCESS,
+        reason = app.engine().log().poisoned() => {
+            eprintln!("flowstate: stopping, because nothing more can be stored: {reason}");
+            ExitCode::from(EXIT_POISONED)
+        }
+    };
+    stop.cancel();
+    // What does not end by itself is not waited for, nor is what would end when it is dropped.
+    tokio::select! {
+        ended = timeout(STOP_TIME_MAX, &mut work) => {
+            if ended.is_err() {
+                eprintln!("flowstate: not everything was closed in time; the next start puts it in order");
+                std::process::exit(1);
+            }
+            Ok(exit)
+        }
+        signal = signals.next() => std::process::exit(signal.into()),
+    }
+}
+
+async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = async {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|source: io::Error| {
+        let address = listen.to_owned();
+        match source.kind() {
+            ErrorKind::AddrInUse => StartError::AddressInUse(address),
+            _ => StartError::Listen { address, source },
+        }
+    })
+}
+
+async fn build(args: &Args, address: SocketAddr) -> Result<FlowState, StartError> {
+    let builder = FlowState::builder()
+        .flow(hello_chat()?)
+        .model(ScriptedModel::new(args.scripted_tokens_per_second))
+        .store(lsm(&args.data_dir))
+        .allow_host(address.to_string());
+    let builder = args.allow_host.iter().fold(builder, FlowStateBuilder::allow_host);
+    let builder = args.allow_origin.iter().fold(builder, FlowStateBuilder::allow_origin);
+    builder.build().await.map_err(|error| explained(error, &args.data_dir))
+}
+
+/// A failed build in words that say what to do.
+fn explained(error: BuildError, folder: &Path) -> StartError {
+    let folder = folder.display().to_string();
+    match error {
+        BuildError::Open(EngineOpenError::Log(error)) => match error {
+            OpenError::Locked(_) => StartError::FolderInUse(folder),
+            OpenError::Io { .. } | OpenError::ViewStore(_) => StartError::FolderUnusable { folder, reason: error },
+            OpenError::Damaged(_) | OpenError::Format(_) => StartError::FolderUnreadable { folder, reason: error },
+            OpenError::Invalid(_) => StartError::Build(BuildError::Open(error.into())),
+        },
+        BuildError::Open(EngineOpenError::Assembly(_) | EngineOpenError::Recover(_) | EngineOpenError::Stopped)
+        | BuildError::StoreMissing
+        | BuildError::Host(_)
+        | BuildError::Origin(_) => StartError::Build(error),
+    }
+}
+
+/// Tells where the server is, where it keeps everything, and who answers. Who reads the first line can connect.
+fn announce(mut address: SocketAddr, args: &Args) {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let folder = std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone());
+    let pace = match args.scripted_tokens_per_second {
+        0 => "without pause".to_owned(),
+        tokens => format!("at {tokens} tokens a second"),
+    };
+    let lines = format!(
+        "Flowstate is ready: http://{address}\n\
+         Data is kept in {}\n\
+         Answers come from the built-in scripted model, {pace}; it needs no key and no network\n",
+        folder.display()
+    );
+    // That nobody reads stdout is no reason not to serve.
+    let _ = io::stdout().lock().write_all(lines.as_bytes());
+}

@@ -1,0 +1,88 @@
+//! Reading the body of a POST: content type, size, time, and that it is one JSON object.
+//! Which fields it has is in `wire/action`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use super::error::ApiError;
+use crate::wire::json;
+
+/// Largest body.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest time that a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(15);
+/// How much of the rest of a body that is too large is received, and how long: most clients read no answer before they have sent everything.
+const DISCARD_BYTES_MAX: usize = 16 << 20;
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A body that is one JSON object.
+pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        check_headers(request.headers())?;
+        let mut body = request.into_body();
+        let received = timeout(BODY_TIME_MAX, receive(&mut body))
+            .await
+            .unwrap_or(Err(ApiError::BodyTooSlow));
+        if matches!(received, Err(ApiError::BodyTooLarge)) {
+            let _ = timeout(DISCARD_TIME_MAX, discard(&mut body)).await;
+        }
+        json::object(&received?).map(Self).map_err(ApiError::BodyInvalid)
+    }
+}
+
+async fn receive(body: &mut Body) -> Result<BytesMut, ApiError> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
+        let data = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            return Err(ApiError::BodyTooLarge);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+async fn discard(body: &mut Body) {
+    let mut discarded = 0;
+    while discarded < DISCARD_BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        discarded += frame.data_ref().map_or(0, |data| data.len());
+    }
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim());
+    if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
+        return Err(ApiError::ContentType);
+    }
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(ApiError::ContentEncoding);
+    }
+    // A client that asks first is told before it has sent anything.
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if headers.contains_key(header::EXPECT) && announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+        return Err(ApiError::BodyTooLarge);
+    }
+    Ok(())
+}

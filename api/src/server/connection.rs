@@ -1,0 +1,86 @@
+//! Accepting connections and ending them: the bounds that a single caller meets before any route, and the orderly stop.
+//! `axum::serve` has neither a time limit for request heads nor one for the stop.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Most connections at once; further ones wait in the system's queue.
+const CONNECTIONS_MAX: usize = 10_000;
+/// Longest time between two requests of a connection, and for the head of a request to arrive.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// Largest request head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Pause after the system refused to hand out a connection (no file descriptors left, most likely).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest time that open connections are given at a stop to finish what they answer.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
+
+/// Serves `router` until `stopping`, then lets open calls finish. Streams must end themselves when `stopping`.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    while let Some(next) = stopping.run_until_cancelled(next(&listener, &slots)).await {
+        while connections.try_join_next().is_some() {}
+        match next {
+            Ok((socket, slot)) => {
+                let connection = connection(socket, router.clone(), stopping.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = timeout(DRAIN_TIME_MAX, async {
+        while connections.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!(open = connections.len(), "connections were cut at the stop");
+    }
+}
+
+/// The next connection, and its place among [`CONNECTIONS_MAX`]. Cancel-safe.
+async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, _peer) = listener.accept().await?;
+    // A token must not wait until the client has acknowledged the one before it. It fails on a connection that is gone already.
+    let _ = socket.set_nodelay(true);
+    Ok((socket, slot))
+}
+
+async fn connection(socket: TcpStream, router: Router, stopping: CancellationToken) {
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    let ended = match stopping.run_until_cancelled(connection.as_mut()).await {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,318 @@
+//! Every way a call can fail, and the status, code and words that it is answered with. The one place that maps errors to HTTP:
+//! each match names every case, so that a new one can't be forgotten.
+
+use axum::Json;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flowstate_engine::{QueryError, SubmitError};
+use flowstate_log::error::{ReadError, Remedy};
+
+use super::body::BODY_BYTES_MAX;
+use crate::wire::problem::{ErrorBody, Problem, excerpt};
+
+/// Most problems that one answer tells.
+const PROBLEMS_MAX: usize = 50;
+
+/// Why a call is not answered with what it asked for.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// Nothing is served under this path.
+    NoRoute(String),
+    /// Not with this method.
+    MethodNotAllowed(Method),
+    /// The path can't be decoded.
+    Path(String),
+    /// The call names no host, or several.
+    HostMissing,
+    /// The call is for a host that this server does not answer for.
+    HostForeign(String),
+    /// A page of another site posts.
+    OriginForeign,
+    /// The body is not declared as JSON.
+    ContentType,
+    /// The body is compressed.
+    ContentEncoding,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body did not arrive in time.
+    BodyTooSlow,
+    /// The body broke off.
+    BodyBroken(String),
+    /// The body is not a JSON object.
+    BodyInvalid(String),
+    /// Fields of the body are wrong.
+    Fields(Vec<Problem>),
+    /// No flow of this kind.
+    UnknownFlow(String),
+    /// No session with this id.
+    UnknownSession(String),
+    /// No request with this id, under this flow.
+    UnknownRequest(String),
+    /// The engine did not accept a request.
+    Submit(SubmitError),
+    /// What is stored could not be given.
+    Stored(QueryError),
+    /// The server is stopping.
+    Stopping,
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        Self::Submit(error)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self::Stored(error)
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        Self::Stored(error.into())
+    }
+}
+
+/// What a call is answered with.
+struct Answer {
+    status: StatusCode,
+    code: &'static str,
+    error: String,
+    details: Vec<Problem>,
+}
+
+impl Answer {
+    fn new(status: StatusCode, code: &'static str, error: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            error: error.into(),
+            details: Vec::new(),
+        }
+    }
+
+    fn unknown_flow(kind: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "flow_not_found",
+            format!(
+                "no flow is registered under kind {:?}; GET /api/flows lists them",
+                excerpt(kind)
+            ),
+        )
+    }
+
+    fn invalid(mut details: Vec<Problem>) -> Self {
+        details.truncate(PROBLEMS_MAX);
+        let problems: Vec<String> = details
+            .iter()
+            .map(|problem| format!("{}: {}", problem.path, problem.message))
+            .collect();
+        Self {
+            details,
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                format!("the request is invalid: {}", problems.join("; ")),
+            )
+        }
+    }
+
+    /// A failure of the server itself: told in full to its operator, in outline to the caller.
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a call failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "what is stored could not be read; the server's diagnostics say why",
+        )
+    }
+
+    /// The log is closed or failed: nothing more will be answered before a restart.
+    fn broken(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a call failed");
+        Self::unavailable("the server's log is closed or failed: try again when the server was restarted")
+    }
+
+    fn unavailable(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
+    }
+}
+
+impl From<ApiError> for Answer {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::NoRoute(path) => Self::new(
+                StatusCode::NOT_FOUND,
+                "route_not_found",
+                format!(
+                    "nothing is served under {:?}; the routes start at /api/flows",
+                    excerpt(&path)
+                ),
+            ),
+            ApiError::MethodNotAllowed(method) => Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!(
+                    "{} is not possible here; the header `allow` says what is",
+                    excerpt(method.as_str())
+                ),
+            ),
+            ApiError::Path(message) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_path",
+                format!(
+                    "the path can't be read: {}; percent-encode each segment as UTF-8",
+                    excerpt(&message)
+                ),
+            ),
+            ApiError::HostMissing => Self::new(
+                StatusCode::BAD_REQUEST,
+                "host_missing",
+                "the header `host` must be given, once",
+            ),
+            ApiError::HostForeign(host) => Self::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "host_not_allowed",
+                format!(
+                    "this server does not answer for the host {:?}; allow it with --allow-host or FLOWSTATE_ALLOW_HOST",
+                    excerpt(&host)
+                ),
+            ),
+            ApiError::OriginForeign => Self::new(
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "pages of another origin may not post here; allow theirs with --allow-origin or FLOWSTATE_ALLOW_ORIGIN",
+            ),
+            ApiError::ContentType => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body must be JSON: send `content-type: application/json`",
+            ),
+            ApiError::ContentEncoding => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_encoding",
+                "compressed bodies are not accepted: send it without `content-encoding`",
+            ),
+            ApiError::BodyTooLarge => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body may have at most {BODY_BYTES_MAX} bytes"),
+            ),
+            ApiError::BodyTooSlow => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_too_slow",
+                "the body did not arrive in time: send it again",
+            ),
+            ApiError::BodyBroken(message) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "body_unreadable",
+                format!("the body could not be received: {}", excerpt(&message)),
+            ),
+            ApiError::BodyInvalid(message) => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
+            ApiError::Fields(problems) => Self::invalid(problems),
+            ApiError::UnknownFlow(kind) => Self::unknown_flow(&kind),
+            ApiError::UnknownSession(session) => Self::new(
+                StatusCode::NOT_FOUND,
+                "session_not_found",
+                format!(
+                    "there is no session {:?}; GET /api/flows/sessions lists them",
+                    excerpt(&session)
+                ),
+            ),
+            ApiError::UnknownRequest(request) => Self::new(
+                StatusCode::NOT_FOUND,
+                "request_not_found",
+                format!(
+                    "this flow has no request {:?}; POST an action to make one",
+                    excerpt(&request)
+                ),
+            ),
+            ApiError::Submit(error) => error.into(),
+            ApiError::Stored(error) => error.into(),
+            ApiError::Stopping => Self::unavailable("the server is stopping: try again when it is back"),
+        }
+    }
+}
+
+impl From<SubmitError> for Answer {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubmitError::UnknownFlow(kind) => Self::unknown_flow(&kind),
+            SubmitError::UnknownAction { action, known, .. } => Self::new(
+                StatusCode::BAD_REQUEST,
+                "unknown_action",
+                format!(
+                    "this flow has no action {:?}; it has {}",
+                    excerpt(&action),
+                    known.join(", ")
+                ),
+            ),
+            SubmitError::Invalid { details } => Self::invalid(
+                details
+                    .into_iter()
+                    .map(|problem| Problem::new(field(&problem.path), &problem.message))
+                    .collect(),
+            ),
+            SubmitError::SessionMismatch { .. } => Self::new(
+                StatusCode::BAD_REQUEST,
+                "session_mismatch",
+                format!("{message}; use another session id, or none for a new session"),
+            ),
+            SubmitError::RequestIdTaken(_) => Self::new(
+                StatusCode::CONFLICT,
+                "request_id_taken",
+                format!("{message}; send a new requestId, or none"),
+            ),
+            SubmitError::Unavailable { remedy, .. } => match remedy {
+                Remedy::FixRequest => Self::new(StatusCode::BAD_REQUEST, "request_refused", message),
+                Remedy::Retry => Self::unavailable(format!("{message}; try again")),
+                Remedy::Reopen => Self::broken(&message),
+                Remedy::Report => Self::internal(&message),
+            },
+        }
+    }
+}
+
+/// The body's name for a field of a submission.
+fn field(path: &str) -> &str {
+    match path {
+        "user" => "userId",
+        "session" => "sessionId",
+        "request" => "requestId",
+        "project" => "projectId",
+        _ => path,
+    }
+}
+
+impl From<QueryError> for Answer {
+    fn from(error: QueryError) -> Self {
+        match error.kind() {
+            // The names were resolved before; what is missing now was lost by the server.
+            Remedy::FixRequest | Remedy::Report => Self::internal(&error),
+            Remedy::Retry => Self::unavailable(format!("{error}; try again")),
+            Remedy::Reopen => Self::broken(&error),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Answer {
+            status,
+            code,
+            error,
+            details,
+        } = self.into();
+        let body = ErrorBody { error, code, details };
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

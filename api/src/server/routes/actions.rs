@@ -1,0 +1,63 @@
+//! POST an action.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use flowstate_engine::{Principal, Submission};
+
+use super::Segments;
+use crate::server::Api;
+use crate::server::body::JsonObject;
+use crate::server::error::ApiError;
+use crate::wire::action::{AcceptedBody, AcceptedRequest, AcceptedSession, ActionBody};
+
+/// POST /api/flows/{kind}/actions/{action}
+pub(crate) async fn run(
+    State(api): State<Api>,
+    Segments((kind, action)): Segments<(String, String)>,
+    JsonObject(fields): JsonObject,
+) -> Result<Response, ApiError> {
+    let body = ActionBody::from_fields(fields).map_err(ApiError::Fields)?;
+    submit(&api, kind, action, body).await
+}
+
+/// POST /api/flows/{kind}/{session}/actions/{action}
+pub(crate) async fn run_in_session(
+    State(api): State<Api>,
+    Segments((kind, session, action)): Segments<(String, String, String)>,
+    JsonObject(fields): JsonObject,
+) -> Result<Response, ApiError> {
+    let body = ActionBody::from_fields(fields).map_err(ApiError::Fields)?;
+    let session_id = Some(session);
+    submit(&api, kind, action, ActionBody { session_id, ..body }).await
+}
+
+async fn submit(api: &Api, flow: String, action: String, body: ActionBody) -> Result<Response, ApiError> {
+    let submission = Submission {
+        principal: Principal::default(),
+        flow,
+        action,
+        input: body.input,
+        user: body.user_id,
+        session: body.session_id,
+        request: body.request_id,
+        project: body.project_id,
+        metadata: body.metadata,
+    };
+    let accepted = api.engine.submit(submission).await?;
+    let status = "in_progress";
+    let body = AcceptedBody {
+        status,
+        request_id: &accepted.request,
+        request: AcceptedRequest {
+            id: &accepted.request,
+            flow_kind: &accepted.flow,
+            flow_id: &accepted.flow_id,
+            action_name: &accepted.action,
+            status,
+        },
+        session: AcceptedSession { id: &accepted.session },
+    };
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}

@@ -1,0 +1,197 @@
+//! Events: what a request's records look like to a client, and the bytes of an SSE frame.
+//! Which records a client may see, and when a stream ends, is in `server/sse`.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use bytes::{BufMut, BytesMut};
+use flowstate_engine::item::{self, item_id};
+use flowstate_engine::record::Fact;
+use flowstate_log::record::SubStreamId;
+use serde::{Serialize, Serializer};
+
+use super::item::{Content, Item};
+
+/// What an event tells.
+#[derive(Debug)]
+pub(crate) struct Event {
+    name: &'static str,
+    fields: Fields,
+}
+
+/// What an event has besides the envelope.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Fields {
+    Status {
+        status: &'static str,
+    },
+    Item {
+        item: Box<Item>,
+    },
+    Content {
+        item_id: String,
+        content_index: u32,
+        content: Content,
+    },
+    Delta {
+        item_id: String,
+        content_index: u32,
+        delta: String,
+    },
+}
+
+impl Event {
+    /// The event that tells of a fact of request `request` (sub-stream `sub`); `None` if clients are told nothing of its kind.
+    pub(crate) fn of(fact: Fact, request: &str, sub: SubStreamId) -> Option<Self> {
+        let status = |name, status| Self {
+            name,
+            fields: Fields::Status { status },
+        };
+        let item = |name, record| Self {
+            name,
+            fields: Fields::Item {
+                item: Box::new(item::Item::new(sub, request, record).into()),
+            },
+        };
+        let content = |name, item, part, content: item::ContentPart| Self {
+            name,
+            fields: Fields::Content {
+                item_id: item_id(sub, item),
+                content_index: part,
+                content: content.into(),
+            },
+        };
+        Some(match fact {
+            Fact::RequestAccepted(_) => status("request.created", "in_progress"),
+            Fact::RequestStarted(_) => status("request.in_progress", "in_progress"),
+            Fact::ItemAdded(added) => item("item.added", added.item),
+            Fact::ContentAdded(added) => content("content.added", added.item, added.part, added.content),
+            Fact::ContentDelta(more) => Self {
+                name: "content.delta",
+                fields: Fields::Delta {
+                    item_id: item_id(sub, more.item),
+                    content_index: more.part,
+                    delta: more.delta,
+                },
+            },
+            Fact::ContentDone(done) => content("content.done", done.item, done.part, done.content),
+            Fact::ItemCompleted(completed) => item("item.done", completed.item),
+            Fact::RequestCompleted(_) => status("request.completed", "completed"),
+            Fact::RequestFailed(_) => status("request.failed", "failed"),
+            Fact::RequestInterrupted(_) => status("request.incomplete", "incomplete"),
+            Fact::SessionCreated(_) | Fact::StateChanged(_) | Fact::ModelCalled(_) | Fact::ModelReplied(_) => {
+                return None;
+            }
+        })
+    }
+
+    /// Appends the frame of event `number` of `request`, which was recorded at `ts` (milliseconds since the Unix epoch).
+    pub(crate) fn encode(&self, request: &str, number: u64, ts: i64, frames: &mut BytesMut) -> io::Result<()> {
+        let id = FrameId { request, number };
+        let name = self.name;
+        let mut frames = frames.writer();
+        write!(frames, "id: {id}\nevent: {name}\ndata: ")?;
+        // JSON escapes every control character inside strings, so the data is one line whatever a text holds.
+        serde_json::to_writer(
+            &mut frames,
+            &Data {
+                stream: "request",
+                r#type: name,
+                request_id: request,
+                sequence_number: number,
+                ts,
+                id,
+                fields: &self.fields,
+            },
+        )?;
+        frames.write_all(b"\n\n")
+    }
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    stream: &'static str,
+    r#type: &'static str,
+    #[serde(rename = "requestId")]
+    request_id: &'a str,
+    sequence_number: u64,
+    ts: i64,
+    id: FrameId<'a>,
+    #[serde(flatten)]
+    fields: &'a Fields,
+}
+
+/// A frame's id, by which a client resumes. Request ids hold no control characters, so it can't end its line.
+#[derive(Clone, Copy)]
+struct FrameId<'a> {
+    request: &'a str,
+    number: u64,
+}
+
+impl fmt::Display for FrameId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.request, self.number)
+    }
+}
+
+impl Serialize for FrameId<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowstate_engine::record::{ContentDelta, RequestCompleted, StateChanged};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn frame(fact: impl Into<Fact>, request: &str) -> String {
+        let event = Event::of(fact.into(), request, SubStreamId([0xab; 16])).unwrap();
+        let mut frames = BytesMut::new();
+        event.encode(request, 7, 1_717_171_717_300, &mut frames).unwrap();
+        String::from_utf8(frames.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_frame_has_id_event_and_one_line_of_data() {
+        assert_eq!(
+            frame(RequestCompleted::default(), "req_9"),
+            "id: req_9:7\nevent: request.completed\ndata: {\"stream\":\"request\",\"type\":\"request.completed\",\
+             \"requestId\":\"req_9\",\"sequence_number\":7,\"ts\":1717171717300,\"id\":\"req_9:7\",\"status\":\"completed\"}\n\n"
+        );
+    }
+
+    #[test]
+    fn no_text_starts_a_line_of_its_own_and_every_text_comes_back() {
+        for text in [
+            "a\n\nevent: request.completed\ndata: {}\n\n",
+            "\r\n\r",
+            "\u{2028}\u{85}\0",
+            "\"quoted\" \\ 🦀 é",
+        ] {
+            let delta = ContentDelta {
+                item: 3,
+                part: 0,
+                delta: text.to_owned(),
+            };
+            let frame = frame(delta, "r:\"1\"");
+            let lines: Vec<&str> = frame.split(['\n', '\r']).collect();
+            assert_eq!(lines.len(), 5, "{frame:?}");
+            assert_eq!(lines[0], "id: r:\"1\":7");
+            let data: Value = serde_json::from_str(lines[2].strip_prefix("data: ").unwrap()).unwrap();
+            assert_eq!(data["delta"], text);
+            assert_eq!(data["id"], "r:\"1\":7");
+            assert_eq!(data["itemId"], json!(item_id(SubStreamId([0xab; 16]), 3)));
+            assert_eq!(data["contentIndex"], 0);
+        }
+    }
+
+    #[test]
+    fn state_is_not_told() {
+        let fact = Fact::StateChanged(StateChanged::default());
+        assert!(Event::of(fact, "r", SubStreamId([0; 16])).is_none());
+    }
+}

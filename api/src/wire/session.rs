@@ -1,0 +1,152 @@
+//! Sessions: as listed, in detail, and as snapshots of what clients may know of them. Raw state is in none of these.
+
+use std::collections::BTreeMap;
+
+use flowstate_engine::Snapshot;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::item::Item;
+
+/// The answer to GET /api/flows/sessions.
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionsBody {
+    pub(crate) sessions: Vec<SessionSummary>,
+}
+
+/// A session in a list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionSummary {
+    id: String,
+    flow_kind: String,
+    flow_id: String,
+    user_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_id: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+/// The answer to GET /api/flows/sessions/{id}.
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionBody {
+    pub(crate) session: SessionDetail,
+}
+
+/// A session in detail.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionDetail {
+    #[serde(flatten)]
+    summary: SessionSummary,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest_request_id: Option<String>,
+}
+
+/// The answer to GET /api/flows/sessions/{id}/state.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SnapshotBody {
+    session_id: String,
+    flow_kind: String,
+    /// Always empty: typed clients read through it, but raw state is not theirs.
+    state: Map<String, Value>,
+    client_data: BTreeMap<String, Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<Item>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pagination: Option<Pagination>,
+}
+
+impl From<flowstate_engine::SessionSummary> for SessionSummary {
+    fn from(summary: flowstate_engine::SessionSummary) -> Self {
+        Self {
+            id: summary.session,
+            flow_kind: summary.flow,
+            flow_id: summary.flow_id,
+            user_id: summary.user,
+            project_id: summary.project.clone(),
+            org_id: summary.project,
+            created_at: summary.created_ms,
+            updated_at: summary.updated_ms,
+        }
+    }
+}
+
+impl From<flowstate_engine::SessionDetail> for SessionDetail {
+    fn from(detail: flowstate_engine::SessionDetail) -> Self {
+        Self {
+            version: detail.version,
+            latest_request_id: detail.summary.latest_request.clone(),
+            summary: detail.summary.into(),
+        }
+    }
+}
+
+impl SnapshotBody {
+    /// `offset` and `limit` are those of the page of items, if one was asked for.
+    pub(crate) fn new(snapshot: Snapshot, offset: usize, limit: usize) -> Self {
+        let total = snapshot.total;
+        let pagination = snapshot.items.as_ref().map(|_| Pagination::new(offset, limit, total));
+        let mut client_data = snapshot.client_data;
+        // One scope, two names: clients of either generation find it.
+        if let Some(project) = client_data.get("project").cloned() {
+            client_data.insert("org".to_owned(), project);
+        }
+        Self {
+            session_id: snapshot.session,
+            flow_kind: snapshot.flow,
+            state: Map::new(),
+            client_data,
+            items: snapshot.items.map(|items| items.into_iter().map(Item::from).collect()),
+            pagination,
+        }
+    }
+}
+
+/// Where a page of items stands among all.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pagination {
+    offset: usize,
+    limit: usize,
+    total: usize,
+    has_more: bool,
+    next_offset: usize,
+}
+
+impl Pagination {
+    /// The page of at most `limit` of `total` from `offset` on.
+    pub(crate) fn new(offset: usize, limit: usize, total: usize) -> Self {
+        let end = offset.saturating_add(limit);
+        Self {
+            offset,
+            limit,
+            total,
+            has_more: end < total,
+            next_offset: end.min(total),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_advance_to_the_total_and_end_there() {
+        let page = |offset, limit| {
+            let page = Pagination::new(offset, limit, 250);
+            (page.has_more, page.next_offset)
+        };
+        assert_eq!(page(0, 100), (true, 100));
+        assert_eq!(page(100, 100), (true, 200));
+        assert_eq!(page(200, 100), (false, 250));
+        assert_eq!(page(150, 100), (false, 250));
+        assert_eq!(page(usize::MAX, 100), (false, 250));
+    }
+}
