@@ -1,3 +1,5 @@
 //! What the test binaries share. The product is used from outside only.
 
+pub mod http;
 pub mod log;
+pub mod process;
