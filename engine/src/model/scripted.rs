@@ -24,6 +24,7 @@ const OPENINGS: [&str; 4] = [
     "Happy to help. You wrote:",
     "Here is what I make of it. You wrote:",
 ];
+/// An answer has three of them, so that at the usual pace it takes about two seconds: long enough to be interrupted.
 const CLOSINGS: [&str; 4] = [
     "I am the scripted model, so this answer only depends on what was said in this conversation, and it comes one token at a time.",
     "No network was asked for this: the scripted model makes every answer from the conversation itself, word by word.",
@@ -98,8 +99,14 @@ fn answer(messages: &[ModelMessage]) -> String {
     let question = messages.iter().rev().find(|message| message.role == Role::User);
     let question = question.map_or("", |message| message.text.trim());
     let echo: String = question.chars().take(ECHO_CHARS_MAX).collect();
-    let (opening, closing) = (OPENINGS[hash % 4], CLOSINGS[hash / 4 % 4]);
-    format!("{opening} \"{echo}\". {closing}")
+    let closing = |n: usize| CLOSINGS[(hash / 4 + n) % 4];
+    format!(
+        "{} \"{echo}\". {} {} {}",
+        OPENINGS[hash % 4],
+        closing(0),
+        closing(1),
+        closing(2)
+    )
 }
 
 /// Word pieces; a piece that begins a word has the space before it.
