@@ -31,3 +31,8 @@ pub use store::{Store, lsm, memory};
 pub use flowstate_engine as engine;
 pub use flowstate_engine::prelude;
 pub use flowstate_log as log;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
