@@ -1,10 +1,14 @@
 //! Bytes on disk: the record frame and the commit frame, drawn in `docs/RECORDS.md`. Pure functions; no I/O.
 //! A header is a fixed rkyv struct (its archived form is read in place), always behind a checksum that is checked first:
 //! rkyv's own validation accepts most bit flips.
+//!
+//! Records are checked with crc32. A commit is checked, and linked to the one before, with xxh3: a crc over frames that carry their own
+//! crc of the same polynomial comes out the same whatever the frames say.
 
 pub(crate) mod v1;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::record::{Name, Opens, Record};
 use v1::{COMMIT_FRAME, CommitHeader, FRAME, RecordHeader};
@@ -113,31 +117,33 @@ pub(crate) fn begin_commit(into: &mut Vec<u8>) {
     into.resize(COMMIT_FRAME, 0);
 }
 
-/// Completes a commit frame around the records that follow the header's room, and pads it. Returns the header's checksum, which the next commit links to.
-pub(crate) fn finish_commit(buffer: &mut Vec<u8>, mut header: CommitHeader) -> u32 {
+/// Completes a commit frame around the records that follow the header's room, and pads it. Returns the commit's hash, which the next one links to.
+pub(crate) fn finish_commit(buffer: &mut Vec<u8>, mut header: CommitHeader) -> u64 {
     header.body_bytes = (buffer.len() - COMMIT_FRAME) as u32;
-    header.body_crc = crc32fast::hash(&buffer[COMMIT_FRAME..]);
-    let crc = v1::put_commit_header(&mut buffer[..COMMIT_FRAME], &header);
+    header.body_hash = xxh3_64(&buffer[COMMIT_FRAME..]);
+    v1::put_commit_header(&mut buffer[..COMMIT_FRAME], &header);
+    let hash = xxh3_64(&buffer[..COMMIT_FRAME]);
     buffer.resize(buffer.len().next_multiple_of(COMMIT_ALIGN), 0);
-    crc
+    hash
 }
 
 /// An intact commit frame found at the start of some bytes.
 pub(crate) struct CommitFrame {
     pub(crate) header: CommitHeader,
-    pub(crate) crc: u32,
+    /// Of its header, and so of all of it.
+    pub(crate) hash: u64,
     /// Length with padding.
     pub(crate) bytes: usize,
 }
 
 /// The commit at the start of `bytes`, if header and body check; says nothing about whose it is.
 pub(crate) fn decode_commit(bytes: &[u8]) -> Option<CommitFrame> {
-    let (header, crc) = v1::get_commit_header(bytes)?;
+    let header = v1::get_commit_header(bytes)?;
     let body = bytes.get(COMMIT_FRAME..COMMIT_FRAME + header.body_bytes as usize)?;
     let length = (COMMIT_FRAME + body.len()).next_multiple_of(COMMIT_ALIGN);
-    (crc32fast::hash(body) == header.body_crc && length <= bytes.len()).then_some(CommitFrame {
+    (xxh3_64(body) == header.body_hash && length <= bytes.len()).then_some(CommitFrame {
         header,
-        crc,
+        hash: xxh3_64(&bytes[..COMMIT_FRAME]),
         bytes: length,
     })
 }
@@ -214,13 +220,29 @@ mod tests {
     }
 
     #[test]
+    fn commits_that_say_different_things_have_different_hashes() {
+        let commit = |payload: &[u8]| {
+            let mut buffer = Vec::new();
+            begin_commit(&mut buffer);
+            encode_record(&mut buffer, &mut header(1), &Opens::default(), payload);
+            (finish_commit(&mut buffer, CommitHeader::default()), buffer)
+        };
+        let (one, two) = (commit(b"one"), commit(b"two"));
+        assert_ne!(one.0, two.0);
+        // A frame in place of another, each whole by itself, is damage of the commit.
+        let mut mixed = one.1.clone();
+        mixed[COMMIT_FRAME..].copy_from_slice(&two.1[COMMIT_FRAME..]);
+        assert!(decode_commit(&mixed).is_none());
+    }
+
+    #[test]
     fn a_commit_is_intact_only_whole() {
         let mut buffer = Vec::new();
         begin_commit(&mut buffer);
         encode_record(&mut buffer, &mut header(1), &Opens::default(), b"payload");
-        let crc = finish_commit(&mut buffer, CommitHeader::default());
+        let hash = finish_commit(&mut buffer, CommitHeader::default());
         let frame = decode_commit(&buffer).expect("an intact commit");
-        assert_eq!((frame.bytes, frame.crc), (buffer.len(), crc));
+        assert_eq!((frame.bytes, frame.hash), (buffer.len(), hash));
         assert_eq!(buffer.len() % COMMIT_ALIGN, 0);
         let body_end = COMMIT_FRAME + frame.header.body_bytes as usize;
         for cut in 0..body_end {

@@ -148,13 +148,18 @@ impl Shared {
         Ok(())
     }
 
+    /// The same while the log runs: rows that can't be read lead to a rebuild at the next open.
+    fn load_or_invalidate(&self, cell: &Cell) -> Result<(), StoreError> {
+        self.load_folds(cell).inspect_err(|error| self.views.invalidate(error))
+    }
+
     /// The same from an async thread.
     async fn loaded(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), StoreError> {
         if cell.loaded.load(Ordering::Acquire) {
             return Ok(());
         }
         let (shared, cell) = (self.clone(), cell.clone());
-        tokio::task::spawn_blocking(move || shared.load_folds(&cell))
+        tokio::task::spawn_blocking(move || shared.load_or_invalidate(&cell))
             .await
             .unwrap_or_else(|_| Err(StoreError("the runtime is shutting down".to_owned())))
     }

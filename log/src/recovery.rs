@@ -48,7 +48,7 @@ struct Scan {
     streams: Streams,
     slots: Vec<Arc<Slot>>,
     /// Every commit, in order: number 1 first.
-    commits: Vec<(Found, u32)>,
+    commits: Vec<(Found, u64)>,
     /// The last commit of each stream.
     touched: HashMap<StreamId, u64>,
     /// Highest epoch seen.
@@ -97,32 +97,39 @@ pub(crate) fn open(
         None => make_store(&*disk, env.mint())?,
     };
     let (mut watermark, mark) = open_watermark(&*disk, &manifest)?;
-    let mut scan = scan(&*disk, &manifest, &limits)?;
+    let mut scan = scan(&*disk, &manifest)?;
+    let leftovers = leftovers(&*disk, &manifest)?;
     let last = scan.commits.len() as u64;
-    let (views, folded) = open_views(&*view_store, views, &manifest, &scan)?;
-
-    let durable = mark.commit.max(folded);
-    let proof = scan.torn.as_ref().and_then(|torn| torn.proof).unwrap_or(0);
-    if last < durable.max(proof) {
-        return Err(OpenError::Damaged(format!(
-            "commit {} was acknowledged ({}) and is missing or does not check; nothing was changed. Restore the segments in {} from a backup",
+    let missing = |evidence: &str| {
+        OpenError::Damaged(format!(
+            "commit {} was acknowledged ({evidence}) and is missing or does not check; nothing was changed. Restore the segments in {} from a backup",
             last + 1,
-            if last < mark.commit {
-                "the watermark says so"
-            } else if last < folded {
-                "the view store has seen it"
-            } else {
-                "a later commit says so"
-            },
             disk.describe(),
-        )));
+        ))
+    };
+    if last < mark.commit {
+        return Err(missing("the watermark says so"));
+    }
+    if scan
+        .torn
+        .as_ref()
+        .and_then(|torn| torn.proof)
+        .is_some_and(|proof| last < proof)
+    {
+        return Err(missing("a later commit says so"));
+    }
+    let (views, folded) = open_views(&*view_store, views, &manifest, &scan)?;
+    if last < folded {
+        return Err(missing("the view store has seen it"));
     }
 
     // From here on bytes change.
-    remove_leftovers(&*disk, &manifest)?;
+    remove(&*disk, &leftovers)?;
     rewrite_above(&scan, mark.commit)?;
-    let cut = scan.torn.take().map(|torn| cut(&*disk, torn, last + 1)).transpose()?;
     let epoch = mark.epoch.max(scan.epoch) + 1;
+    if let Some(torn) = scan.torn.take() {
+        cut(&*disk, torn, last + 1, epoch)?;
+    }
     let mark = Mark {
         store: manifest.store,
         epoch,
@@ -131,8 +138,8 @@ pub(crate) fn open(
     };
     watermark.write(&mark).map_err(io("writing the watermark"))?;
 
-    let crc = scan.commits.last().map_or(0, |(_, crc)| *crc);
-    let (ready, position) = place(&scan, last, crc, epoch);
+    let hash = scan.commits.last().map_or(0, |(_, hash)| *hash);
+    let (ready, position) = place(&scan, last, hash, epoch);
     let segment_bytes = limits.segment_bytes;
     let slots = Slots::default();
     for slot in scan.slots.iter().filter(|slot| slot.base.load(Ordering::Relaxed) > 0) {
@@ -153,7 +160,12 @@ pub(crate) fn open(
         lock: parking_lot::Mutex::new(Some(lock)),
         limits,
     });
-    catch_up(&shared, &scan, folded)?;
+    if let Err(error) = catch_up(&shared, &scan, folded) {
+        tracing::warn!(%error, "rows of the view store can't be gone on from: it is rebuilt");
+        let rebuilt = shared.views.clear().and_then(|()| catch_up(&shared, &scan, 0));
+        rebuilt.map_err(|error| OpenError::ViewStore(error.0))?;
+    }
+    shared.streams.publish_all();
     start(
         shared,
         commands,
@@ -164,13 +176,14 @@ pub(crate) fn open(
         segment_bytes,
         watermark,
         mark,
-        cut,
     )
 }
 
 fn check_limits(limits: &Limits) -> Result<(), OpenError> {
     let commit = limits.commit_bytes_max as u64;
-    let invalid = if limits.segment_bytes > u64::from(u32::MAX) {
+    let invalid = if limits.commit_appends_max == 0 || limits.append_records_max == 0 {
+        "commit_appends_max and append_records_max must be above 0"
+    } else if limits.segment_bytes > u64::from(u32::MAX) {
         "segment_bytes must be below 4 GiB"
     } else if commit > limits.segment_bytes {
         "commit_bytes_max must not exceed segment_bytes: a commit never spans two segments"
@@ -239,7 +252,7 @@ fn open_watermark(disk: &dyn Disk, manifest: &Manifest) -> Result<(Watermark, Ma
 }
 
 /// Reads every listed slot and takes in every commit that follows the one before it.
-fn scan(disk: &dyn Disk, manifest: &Manifest, limits: &Limits) -> Result<Scan, OpenError> {
+fn scan(disk: &dyn Disk, manifest: &Manifest) -> Result<Scan, OpenError> {
     let mut scan = Scan::default();
     for entry in &manifest.slots {
         let name = Slot::name(entry.slot);
@@ -273,12 +286,12 @@ fn scan(disk: &dyn Disk, manifest: &Manifest, limits: &Limits) -> Result<Scan, O
             ));
         }
         scan.slots.push(slot.clone());
-        scan_slot(&mut scan, &slot, manifest.store, limits)?;
+        scan_slot(&mut scan, &slot, manifest.store)?;
     }
     Ok(scan)
 }
 
-fn scan_slot(scan: &mut Scan, slot: &Arc<Slot>, store: [u8; 16], limits: &Limits) -> Result<(), OpenError> {
+fn scan_slot(scan: &mut Scan, slot: &Arc<Slot>, store: [u8; 16]) -> Result<(), OpenError> {
     let name = Slot::name(slot.number);
     let mut bytes = vec![0; slot.bytes as usize];
     slot.file
@@ -319,9 +332,7 @@ fn scan_slot(scan: &mut Scan, slot: &Arc<Slot>, store: [u8; 16], limits: &Limits
     match &mut scan.torn {
         Some(torn) => torn.proof = torn.proof.max(proof),
         None => {
-            let reach = rest.len().min(limits.commit_bytes_max.next_multiple_of(COMMIT_ALIGN));
-            let torn = if proof.is_some() { rest.len() } else { reach };
-            if let Some(length) = rest[..torn].iter().rposition(|byte| *byte != 0) {
+            if let Some(length) = rest.iter().rposition(|byte| *byte != 0) {
                 scan.torn = Some(Torn {
                     slot: slot.clone(),
                     offset: at as u64,
@@ -337,14 +348,14 @@ fn scan_slot(scan: &mut Scan, slot: &Arc<Slot>, store: [u8; 16], limits: &Limits
 /// The commit at the start of `bytes`, if it is the one that comes next.
 fn next_commit(scan: &Scan, slot: &Slot, store: [u8; 16], bytes: &[u8]) -> Option<CommitFrame> {
     let frame = codec::decode_commit(bytes)?;
-    let (number, crc) = (
+    let (number, hash) = (
         scan.commits.len() as u64,
-        scan.commits.last().map_or(0, |(_, crc)| *crc),
+        scan.commits.last().map_or(0, |(_, hash)| *hash),
     );
     let next = frame.header.store == store
         && frame.header.generation == u64::from(slot.generation)
         && frame.header.commit == number + 1
-        && frame.header.previous_crc == crc;
+        && frame.header.previous_hash == hash;
     next.then_some(frame)
 }
 
@@ -394,7 +405,7 @@ fn take_in(scan: &mut Scan, slot: &Slot, commit: &Bytes, offset: usize, frame: &
         offset: offset as u64,
         bytes: frame.bytes,
     };
-    scan.commits.push((found, frame.crc));
+    scan.commits.push((found, frame.hash));
     scan.epoch = scan.epoch.max(frame.header.epoch);
     Ok(())
 }
@@ -432,17 +443,38 @@ fn open_views(
 }
 
 fn goes_on(views: &Views, meta: &Meta, scan: &Scan) -> bool {
-    let crc = match meta.folded {
+    let hash = match meta.folded {
         0 => 0,
         folded => scan.commits[folded as usize - 1].1,
     };
-    meta.views == views.versions() && meta.crc == crc
+    meta.views == views.versions() && meta.hash == hash
 }
 
-fn remove_leftovers(disk: &dyn Disk, manifest: &Manifest) -> Result<(), OpenError> {
+/// Files that a crash may leave behind. One that holds a commit of this store is none: then the manifest is older than the log.
+fn leftovers(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<String>, OpenError> {
     let names = disk.list().map_err(io(format!("listing {}", disk.describe())))?;
-    let leftovers: Vec<_> = names.iter().filter(|name| manifest.is_leftover(name)).collect();
-    for name in &leftovers {
+    let leftovers: Vec<String> = names.into_iter().filter(|name| manifest.is_leftover(name)).collect();
+    for name in leftovers.iter().filter(|name| Slot::is_name(name)) {
+        let read = || {
+            let file = disk.open(name)?;
+            let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+            file.read_at(0, &mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(io(format!("reading {name}")))?;
+        if codec::decode_commit(&bytes).is_some_and(|frame| frame.header.store == manifest.store) {
+            return Err(OpenError::Damaged(format!(
+                "the segment {name} holds commits and the manifest does not list it: the manifest is older than the log; \
+                 nothing was changed. Restore {} from a backup",
+                disk.describe()
+            )));
+        }
+    }
+    Ok(leftovers)
+}
+
+fn remove(disk: &dyn Disk, leftovers: &[String]) -> Result<(), OpenError> {
+    for name in leftovers {
         disk.remove(name).map_err(io(format!("removing {name}")))?;
     }
     if leftovers.is_empty() {
@@ -476,10 +508,13 @@ fn rewrite_above(scan: &Scan, mark: u64) -> Result<(), OpenError> {
     touched.map_or(Ok(()), |slot| sync(&slot))
 }
 
-/// Keeps a copy of a torn tail, then zeroes it in place. Returns what the log is to say about it.
-fn cut(disk: &dyn Disk, torn: Torn, commit: u64) -> Result<serde_json::Value, OpenError> {
-    let saved_as = format!("torn-{commit:020}");
+/// Copies of torn tails are called `torn-<commit>-<segment>-<offset>-<epoch>`: what there is to say about a cut is in its name and length.
+const TORN: &str = "torn-";
+
+/// Keeps a copy of a torn tail, then zeroes it in place. [`untold_cuts`] finds the copy and has it recorded, in this open or a later one.
+fn cut(disk: &dyn Disk, torn: Torn, commit: u64, epoch: u64) -> Result<(), OpenError> {
     let slot = Slot::name(torn.slot.number);
+    let saved_as = format!("{TORN}{commit}-{slot}-{}-{epoch}", torn.offset);
     let save = || {
         let copy = disk.create(&saved_as)?;
         copy.write_at(0, &torn.bytes)?;
@@ -490,17 +525,52 @@ fn cut(disk: &dyn Disk, torn: Torn, commit: u64) -> Result<serde_json::Value, Op
     };
     save().map_err(io(format!("cutting the torn tail of {slot}")))?;
     tracing::warn!(commit, bytes = torn.bytes.len(), %saved_as, "a torn tail was cut: it was never acknowledged");
-    Ok(serde_json::json!({
-        "cut_before_commit": commit,
-        "segment": slot,
-        "offset": torn.offset,
-        "bytes": torn.bytes.len(),
-        "saved_as": saved_as,
-    }))
+    Ok(())
+}
+
+/// What is to be recorded about cuts whose copies are there and of which no record speaks.
+fn untold_cuts(shared: &Shared, disk: &dyn Disk, system: &Name) -> Result<Vec<Bytes>, OpenError> {
+    let mut told = String::new();
+    if let Some(cell) = shared.streams.named(system) {
+        let mut next = 1;
+        loop {
+            let records = shared
+                .fetch_blocking(&cell, next)
+                .map_err(|error| OpenError::Damaged(error.to_string()))?;
+            let Some(last) = records.last() else { break };
+            next = last.position + 1;
+            records
+                .iter()
+                .for_each(|record| told.push_str(&String::from_utf8_lossy(&record.payload)));
+        }
+    }
+    let mut untold = Vec::new();
+    for name in disk.list().map_err(io(format!("listing {}", disk.describe())))? {
+        let quoted = serde_json::Value::from(&*name).to_string();
+        if !name.starts_with(TORN) || told.contains(&quoted) {
+            continue;
+        }
+        let bytes = disk
+            .open(&name)
+            .and_then(|file| file.len())
+            .map_err(io(format!("reading {name}")))?;
+        let mut parts = name[TORN.len()..].split('-');
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (commit, _slot, slot, offset) = (number(), number(), number(), number());
+        let told = serde_json::json!({
+            "cut_before_commit": commit,
+            "segment": slot.and_then(|slot| u32::try_from(slot).ok()).map(Slot::name),
+            "offset": offset,
+            "bytes": bytes,
+            "saved_as": name,
+        });
+        untold.push(Bytes::from(told.to_string()));
+    }
+    Ok(untold)
 }
 
 /// Which slots are still unused, and where the writer goes on.
-fn place(scan: &Scan, commit: u64, crc: u32, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
+fn place(scan: &Scan, commit: u64, hash: u64, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
     let (active, offset) = scan.end.unwrap_or((0, 0));
     let ready = scan
         .slots
@@ -515,7 +585,7 @@ fn place(scan: &Scan, commit: u64, crc: u32, epoch: u64) -> (VecDeque<Arc<Slot>>
             slot,
             offset,
             commit,
-            crc,
+            hash,
             epoch,
         },
     )
@@ -524,10 +594,9 @@ fn place(scan: &Scan, commit: u64, crc: u32, epoch: u64) -> (VecDeque<Arc<Slot>>
 /// Streams that are brought up to date between two write-backs, so that a rebuild's memory stays bounded.
 const CATCH_UP_STREAMS: usize = 1_024;
 
-/// Folds what the view store has not seen, then shows all streams.
-fn catch_up(shared: &Arc<Shared>, scan: &Scan, folded: u64) -> Result<(), OpenError> {
-    let failed = |error: StoreError| OpenError::ViewStore(error.0);
-    let crc_of = |commit: u64| commit.checked_sub(1).map_or(0, |at| scan.commits[at as usize].1);
+/// Folds what the view store has not seen.
+fn catch_up(shared: &Arc<Shared>, scan: &Scan, folded: u64) -> Result<(), StoreError> {
+    let hash_of = |commit: u64| commit.checked_sub(1).map_or(0, |at| scan.commits[at as usize].1);
     let behind: Vec<Arc<Cell>> = scan
         .touched
         .iter()
@@ -536,27 +605,19 @@ fn catch_up(shared: &Arc<Shared>, scan: &Scan, folded: u64) -> Result<(), OpenEr
         .collect();
     for some in behind.chunks(CATCH_UP_STREAMS) {
         for cell in some {
-            shared.load_folds(cell).map_err(failed)?;
+            shared.load_folds(cell)?;
         }
         // Not all streams are up to date yet: the store may not claim more than before.
-        shared.views.folded(some, 0, folded, crc_of(folded));
-        shared.views.checkpoint(shared.store);
-        if let Some(error) = shared.views.failed.get() {
-            return Err(failed(error.clone()));
-        }
+        shared.views.folded(some, 0, folded, hash_of(folded));
+        shared.views.write_back(shared.store)?;
         for cell in some {
             *cell.folds.lock() = Folds::Stored;
             cell.loaded.store(false, Ordering::Release);
         }
     }
     let last = scan.commits.len() as u64;
-    shared.views.folded(&[], 0, last, crc_of(last));
-    shared.views.checkpoint(shared.store);
-    if let Some(error) = shared.views.failed.get() {
-        return Err(failed(error.clone()));
-    }
-    shared.streams.publish_all();
-    Ok(())
+    shared.views.folded(&[], 0, last, hash_of(last));
+    shared.views.write_back(shared.store)
 }
 
 #[allow(clippy::too_many_arguments)] // the last step of one function, split for reading
@@ -570,16 +631,20 @@ fn start(
     segment_bytes: u64,
     watermark: Watermark,
     mark: Mark,
-    cut: Option<serde_json::Value>,
 ) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let preparing = {
-        let shared = shared.clone();
+        let (shared, disk) = (shared.clone(), disk.clone());
         thread("log-supply").spawn(move || shared.supply.run(&*disk, manifest, slots, segment_bytes))
     };
     let keeping = {
         let shared = shared.clone();
-        thread("log-keeper").spawn(move || shared.keeper.run(&shared, watermark, mark))
+        thread("log-keeper").spawn(move || {
+            let kept = catch_unwind(AssertUnwindSafe(|| shared.keeper.run(&shared, watermark, mark)));
+            if kept.is_err() {
+                shared.poison.set("the keeper thread panicked".to_owned());
+            }
+        })
     };
     let mut helpers = Vec::new();
     let mut trouble = None;
@@ -599,21 +664,9 @@ fn start(
         shared.stop_helpers();
         return Err(io("starting a thread")(error));
     }
-    if let Some(cut) = cut {
-        let name = Name::new("", SYSTEM_STREAM).map_err(|error| OpenError::Invalid(error.to_string()))?;
-        if let Some(cell) = shared.streams.named(&name) {
-            shared
-                .load_folds(&cell)
-                .map_err(|error| OpenError::ViewStore(error.0))?;
-        }
-        let noted = writer.append_own(name, Kind::LOG_RECOVERED, Bytes::from(cut.to_string()));
-        if let Err(error) = noted {
-            shared.stop_helpers();
-            return Err(OpenError::Io {
-                what: "recording the cut".to_owned(),
-                source: io::Error::other(error.to_string()),
-            });
-        }
+    if let Err(error) = record_cuts(&shared, &*disk, &mut writer) {
+        shared.stop_helpers();
+        return Err(error);
     }
     let writing = thread("log-writer").spawn({
         let shared = shared.clone();
@@ -632,4 +685,26 @@ fn start(
             Err(io("starting a thread")(error))
         }
     }
+}
+
+/// Makes records of cuts that no record speaks of yet.
+fn record_cuts(shared: &Shared, disk: &dyn Disk, writer: &mut Writer) -> Result<(), OpenError> {
+    let system = Name::new("", SYSTEM_STREAM).map_err(|error| OpenError::Invalid(error.to_string()))?;
+    let untold = untold_cuts(shared, disk, &system)?;
+    if untold.is_empty() {
+        return Ok(());
+    }
+    if let Some(cell) = shared.streams.named(&system) {
+        shared
+            .load_folds(&cell)
+            .map_err(|error| OpenError::ViewStore(error.0))?;
+    }
+    for cut in untold {
+        let noted = writer.append_own(system.clone(), Kind::LOG_RECOVERED, cut);
+        noted.map_err(|error| OpenError::Io {
+            what: "recording a cut".to_owned(),
+            source: io::Error::other(error.to_string()),
+        })?;
+    }
+    Ok(())
 }

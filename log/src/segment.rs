@@ -30,6 +30,10 @@ impl Slot {
         format!("slot-{number:06}")
     }
 
+    pub(crate) fn is_name(name: &str) -> bool {
+        name.starts_with("slot-")
+    }
+
     pub(crate) fn entry(&self) -> manifest::Entry {
         manifest::Entry {
             slot: self.number,

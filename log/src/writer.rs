@@ -96,9 +96,9 @@ pub(crate) fn bytes_in_commit(shared: &Shared, append: &Append) -> Result<usize,
 pub(crate) struct Position {
     pub(crate) slot: Option<Arc<Slot>>,
     pub(crate) offset: u64,
-    /// Last commit and its header's checksum.
+    /// Last commit and its hash.
     pub(crate) commit: u64,
-    pub(crate) crc: u32,
+    pub(crate) hash: u64,
     pub(crate) epoch: u64,
 }
 
@@ -161,42 +161,42 @@ impl Writer {
         let mut waiting = VecDeque::new();
         let mut commands = Vec::new();
         let max = self.shared.limits.commit_appends_max;
-        let closing = loop {
+        let mut closing = Vec::new();
+        loop {
             if waiting.is_empty() && self.queue.blocking_recv_many(&mut commands, max) == 0 {
-                break None;
+                break;
             }
             while commands.len() + waiting.len() < max
                 && let Ok(command) = self.queue.try_recv()
             {
                 commands.push(command);
             }
-            let mut close = None;
             for command in commands.drain(..) {
                 match command {
-                    Command::Append(queued) if close.is_none() => waiting.push_back(queued),
+                    Command::Append(queued) if closing.is_empty() => waiting.push_back(queued),
                     Command::Append(queued) => drop(queued.outcome.send(Err(AppendError::Closed))),
-                    Command::Close(done) => close = Some(done),
+                    Command::Close(done) => closing.push(done),
                 }
             }
             while !waiting.is_empty() {
                 self.commit(&mut waiting);
-                if close.is_none() {
+                if closing.is_empty() {
                     break;
                 }
             }
-            if close.is_some() {
-                break close;
+            if !closing.is_empty() {
+                break;
             }
-        };
+        }
         self.queue.close();
         while let Ok(command) = self.queue.try_recv() {
             match command {
                 Command::Append(queued) => drop(queued.outcome.send(Err(AppendError::Closed))),
-                Command::Close(done) => drop(done.send(())),
+                Command::Close(done) => closing.push(done),
             }
         }
         self.shared.stop_helpers();
-        if let Some(done) = closing {
+        for done in closing {
             let _ = done.send(());
         }
     }
@@ -276,7 +276,7 @@ impl Writer {
             return;
         }
 
-        let crc = codec::finish_commit(
+        let hash = codec::finish_commit(
             &mut group.buffer,
             CommitHeader {
                 store: self.shared.store,
@@ -285,7 +285,7 @@ impl Writer {
                 commit,
                 durable_through: self.at.commit,
                 records: group.records.len() as u32,
-                previous_crc: self.at.crc,
+                previous_hash: self.at.hash,
                 ..CommitHeader::default()
             },
         );
@@ -305,7 +305,7 @@ impl Writer {
         let offset = self.at.offset;
         self.at.offset += group.buffer.len() as u64;
         self.at.commit = commit;
-        self.at.crc = crc;
+        self.at.hash = hash;
         self.take_in(&slot, offset as u32, group);
         for (to, outcome, _room) in answers {
             let _ = to.send(outcome);
@@ -319,12 +319,18 @@ impl Writer {
         {
             return Ok(slot.clone());
         }
-        let slot = self.shared.supply.take().map_err(|trouble| match trouble {
-            Trouble::Full(what) => AppendError::Full(what),
-            Trouble::Failed(what) => {
-                AppendError::Poisoned(self.shared.poison.set(format!("preparing a segment: {what}")))
+        let slot = loop {
+            let slot = self.shared.supply.take().map_err(|trouble| match trouble {
+                Trouble::Full(what) => AppendError::Full(what),
+                Trouble::Failed(what) => {
+                    AppendError::Poisoned(self.shared.poison.set(format!("preparing a segment: {what}")))
+                }
+            })?;
+            // One that was prepared when `segment_bytes` was smaller stays unused.
+            if bytes <= slot.bytes {
+                break slot;
             }
-        })?;
+        };
         slot.base.store(self.at.commit + 1, Ordering::Relaxed);
         self.shared.slots.insert(slot.clone());
         self.at.slot = Some(slot.clone());
@@ -460,7 +466,7 @@ impl Writer {
             }
         }
         let cells: Vec<Arc<Cell>> = by_stream.into_values().map(|(cell, _)| cell).collect();
-        shared.views.folded(&cells, bytes.len(), self.at.commit, self.at.crc);
+        shared.views.folded(&cells, bytes.len(), self.at.commit, self.at.hash);
         shared.durable.store(self.at.commit, Ordering::Release);
         shared.streams.publish(&cells, opened);
         shared

@@ -7,8 +7,9 @@ use flowstate_log::Log;
 use flowstate_log::append::Append;
 use flowstate_log::disk::faulty::FaultyDisk;
 use flowstate_log::disk::memory::{Choice, MemoryDisk};
+use flowstate_log::view::ViewId;
 use flowstate_log::view_store::memory::MemoryViews;
-use flowstate_tests::log::{name, note, options, part, read_all, texts};
+use flowstate_tests::log::{LinesFold, name, note, options, part, read_all, texts};
 
 const STATES: u64 = 2_000;
 
@@ -35,7 +36,8 @@ async fn states_of_one_run(seed: u64) -> usize {
     let mut choice = Choice::new(seed);
     let disk = MemoryDisk::new();
     let held = FaultyDisk::new(Arc::new(disk.clone()));
-    let log = Log::open(options(Arc::new(held.clone()), Arc::new(MemoryViews::new()), seed)).expect("open");
+    let views = MemoryViews::new();
+    let log = Log::open(options(Arc::new(held.clone()), Arc::new(views.clone()), seed)).expect("open");
     let mut acknowledged: HashMap<String, Vec<String>> = HashMap::new();
     let mut torn = 0;
     for state in 0..20u64 {
@@ -60,6 +62,8 @@ async fn states_of_one_run(seed: u64) -> usize {
         queue(&mut rest, "during").await;
         tokio::task::block_in_place(|| held.wait_for_held(1));
         queue(&mut rest, "behind").await;
+        // The store's rows may be older than the log, never newer: copied first.
+        let seen = views.copy();
         let mut left = disk.crash(choice.bits());
         held.release();
         if state % 2 == 1 {
@@ -68,7 +72,7 @@ async fn states_of_one_run(seed: u64) -> usize {
             left = left.crash(choice.bits());
             again.close().await;
         }
-        let reopened = Log::open(options(Arc::new(left.clone()), Arc::new(MemoryViews::new()), seed))
+        let reopened = Log::open(options(Arc::new(left.clone()), Arc::new(seen), seed))
             .unwrap_or_else(|error| panic!("seed {seed}, state {state}: refused: {error}"));
         torn += usize::from(reopened.stream(&name_of_node()).is_some());
         for (stream, texts_then) in &acknowledged {
@@ -76,6 +80,24 @@ async fn states_of_one_run(seed: u64) -> usize {
                 .stream(&name(stream))
                 .unwrap_or_else(|| panic!("seed {seed}: {stream} is lost"));
             let found = texts(&read_all(&reopened, id).await);
+            let rows = reopened.view(id, ViewId(1), |fold: &LinesFold| {
+                fold.lines.values().cloned().collect::<Vec<_>>()
+            });
+            assert_eq!(
+                rows.await.expect("view"),
+                found,
+                "seed {seed}, state {state}: the rows of {stream} are not its fold"
+            );
+            let listed = reopened
+                .index(ViewId(1), format!("{stream}/").as_bytes(), None, 10)
+                .await
+                .expect("index");
+            let last = found.last().map(|text| text.clone().into_bytes());
+            assert_eq!(
+                listed.into_iter().map(|(_, value)| value).collect::<Vec<_>>(),
+                Vec::from_iter(last),
+                "seed {seed}, state {state}"
+            );
             assert!(
                 found.starts_with(texts_then),
                 "seed {seed}, state {state}: {stream} lost an acknowledged record"

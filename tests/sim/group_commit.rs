@@ -307,3 +307,134 @@ async fn a_resume_reads_what_is_wanted_and_what_lies_between() {
     // 60 wanted; of the other request of the pair at most all 100 lie between.
     assert!(follow.visited() <= 60 + 100, "visited {} records", follow.visited());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_one_failed_sync_nothing_queued_behind_it_is_written() {
+    let (disk, log) = open_faulty();
+    append(&log, "s", "kept").await.expect("append");
+    disk.hold_syncs("slot");
+    let failing = log
+        .append(Append {
+            parts: vec![part("s", vec![note("a")])],
+        })
+        .await
+        .expect("queue");
+    tokio::task::block_in_place(|| disk.wait_for_held(1));
+    let behind = log
+        .append(Append {
+            parts: vec![part("s", vec![note("b")])],
+        })
+        .await
+        .expect("queue");
+    disk.fail(Call::Sync, "slot", 0, std::io::ErrorKind::Other, false);
+    disk.release();
+    assert!(matches!(failing.await, Err(AppendError::Poisoned(_))));
+    // The disk works again; a log that went on would put this behind a commit that may be lost.
+    assert!(matches!(behind.await, Err(AppendError::Poisoned(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sub_stream_name_is_given_once_even_within_a_commit() {
+    let (disk, log) = open_faulty();
+    append(&log, "s", "first").await.expect("append");
+    disk.hold_syncs("slot");
+    let held = log
+        .append(Append {
+            parts: vec![part("s", vec![note("held")])],
+        })
+        .await
+        .expect("queue");
+    tokio::task::block_in_place(|| disk.wait_for_held(1));
+    let mut waiting = Vec::new();
+    for number in 1..=4u8 {
+        let open = sub_note(SubStreamId([number; 16]), Some("req"), "x");
+        let stream = format!("s{number}");
+        waiting.push(
+            log.append(Append {
+                parts: vec![part(&stream, vec![open])],
+            })
+            .await
+            .expect("queue"),
+        );
+    }
+    disk.release();
+    held.await.expect("durable");
+    let mut outcomes = Vec::new();
+    for one in waiting {
+        outcomes.push(one.await);
+    }
+    assert!(outcomes[0].is_ok(), "{outcomes:?}");
+    assert!(
+        outcomes[1..]
+            .iter()
+            .all(|one| matches!(one, Err(AppendError::SubStreamTaken(_)))),
+        "{outcomes:?}"
+    );
+    assert_eq!(
+        log.sub_stream(&name("req")).expect("the sub-stream").id,
+        SubStreamId([1; 16])
+    );
+    assert_eq!(log.stream(&name("s2")), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_can_not_be_synced_stops_the_log_and_leaves_it_openable() {
+    let memory = MemoryDisk::new();
+    let disk = FaultyDisk::new(Arc::new(memory.clone()));
+    let views = MemoryViews::new();
+    let log = Log::open(options(Arc::new(disk.clone()), Arc::new(views.clone()), 1)).expect("open");
+    append(&log, "s", "kept").await.expect("append");
+    disk.wait_for_renames(3);
+    // Passes for the new slot, fails for the manifest that lists it, after its rename.
+    disk.fail(Call::SyncDir, "", 1, std::io::ErrorKind::Other, false);
+    let mut written = 1;
+    while append(&log, "s", &"x".repeat(4 << 10)).await.is_ok() {
+        written += 1;
+        assert!(written < 100, "the log should have stopped");
+    }
+    log.close().await;
+    drop(log);
+    let log = Log::open(options(Arc::new(memory), Arc::new(views), 2)).expect("open");
+    let stream = log.stream(&name("s")).expect("the stream");
+    assert_eq!(read_all(&log, stream).await.len(), written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_close_waits_until_the_folder_is_free() {
+    let memory = MemoryDisk::new();
+    let disk = FaultyDisk::new(Arc::new(memory.clone()));
+    let open = || Log::open(options(Arc::new(disk.clone()), Arc::new(MemoryViews::new()), 1));
+    let log = open().expect("open");
+    append(&log, "s", "1").await.expect("append");
+    disk.hold_syncs("slot");
+    let held = log
+        .append(Append {
+            parts: vec![part("s", vec![note("held")])],
+        })
+        .await
+        .expect("queue");
+    tokio::task::block_in_place(|| disk.wait_for_held(1));
+    let closers: Vec<_> = (0..3)
+        .map(|_| {
+            tokio::spawn({
+                let (log, open) = (log.clone(), disk.clone());
+                async move {
+                    log.close().await;
+                    Log::open(options(Arc::new(open), Arc::new(MemoryViews::new()), 1))
+                        .map(drop)
+                        .map_err(|error| error.to_string())
+                }
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    disk.release();
+    held.await.expect("durable");
+    for closer in closers {
+        let reopened = closer.await.expect("a closer");
+        // The three may meet each other, never the closed log: it is gone for all of them.
+        let other = reopened.as_ref().is_err_and(|error| error.contains("in use"));
+        assert!(reopened.is_ok() || other, "{reopened:?}");
+    }
+    open().expect("free");
+}

@@ -1,5 +1,6 @@
 //! The log under faults that only a simulated disk can bring about: held, lost and reordered writes, torn tails, failing calls.
 
+mod behind_the_ack;
 mod crash_states;
 mod golden;
 mod group_commit;

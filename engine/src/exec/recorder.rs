@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowstate_log::Log;
 use flowstate_log::append::{Append, Appending, Expect, NewRecord, Part, Sub, Target};
@@ -14,6 +15,8 @@ use flowstate_log::error::AppendError;
 use flowstate_log::record::{StreamId, SubStreamId, Subject};
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::ctx::Place;
 use crate::error::{BlockError, RecordError, RecoverError};
@@ -29,7 +32,14 @@ const RUNTIME: u64 = 0;
 /// JSON around the text of a delta, at least: `{"item":0,"part":0,"delta":""}`.
 const DELTA_FRAME_BYTES: usize = 30;
 
+/// Pauses between two attempts to write a last record for which the disk has no room.
+const ROOM_PAUSE_MIN: Duration = Duration::from_millis(100);
+const ROOM_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often a last record is tried again from what is durable.
+const RESYNCS_MAX: u32 = 3;
+
 /// How a run ended.
+#[derive(Clone)]
 pub(super) enum Outcome {
     /// With this output.
     Completed(serde_json::Value),
@@ -217,23 +227,32 @@ impl Recorder {
     }
 
     /// Closes what is open, tells the error if there is one, and writes the request's last record: all in one append, durable on return.
-    /// Without it, the next start of the engine closes the request.
-    pub(super) async fn finish(&self, outcome: Outcome) -> Result<(), RecoverError> {
+    /// While the disk is full it waits for room, until `closing`. Without the record, the next start of the engine closes the request.
+    pub(super) async fn finish(&self, mut outcome: Outcome, closing: &CancellationToken) -> Result<(), RecoverError> {
         let mut state = self.state.lock().await;
         state.settle().await;
         if state.failed.is_some() {
             self.resync(&mut state).await?;
         }
-        match self.finish_with(&mut state, outcome).await {
-            Err(RecordError::Append(AppendError::Invalid(why))) => {
-                self.resync(&mut state).await?;
-                let what = format!("the request's last record was refused: {why}");
-                let outcome = Outcome::Failed(BlockError::new("record_refused", what));
-                self.finish_with(&mut state, outcome).await
+        let (items, mut refused, mut missed, mut pause) = (state.items, false, 0, ROOM_PAUSE_MIN);
+        loop {
+            match self.finish_with(&mut state, outcome.clone()).await {
+                Err(RecordError::Append(AppendError::Invalid(why))) if !refused => {
+                    refused = true;
+                    let what = format!("the request's last record was refused: {why}");
+                    outcome = Outcome::Failed(BlockError::new("record_refused", what));
+                }
+                Err(RecordError::Append(AppendError::Full(_))) if !closing.is_cancelled() => {
+                    closing.run_until_cancelled(sleep(pause)).await;
+                    pause = (pause * 2).min(ROOM_PAUSE_MAX);
+                }
+                // A state operation that was cancelled may have been appended all the same.
+                Err(RecordError::Append(AppendError::SubStreamMismatch { .. })) if missed < RESYNCS_MAX => missed += 1,
+                finished => return finished.map_err(RecoverError::from),
             }
-            finished => finished,
+            state.items = items;
+            self.resync(&mut state).await?;
         }
-        .map_err(RecoverError::from)
     }
 
     /// Goes on from what is durable: what was queued behind a failed append was refused with it.

@@ -37,7 +37,7 @@ pub(super) async fn run(run: Arc<Run>, action: &str, input: Val) {
             }
         },
     };
-    if let Err(error) = run.recorder.finish(outcome).await {
+    if let Err(error) = run.recorder.finish(outcome, &closing).await {
         tracing::error!(request = run.request, %error, "a request could not be closed; the next start closes it");
     }
 }

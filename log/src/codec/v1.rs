@@ -43,14 +43,15 @@ pub(crate) struct CommitHeader {
     pub(crate) durable_through: u64,
     pub(crate) records: u32,
     pub(crate) body_bytes: u32,
-    pub(crate) body_crc: u32,
-    /// The header checksum of the commit before; 0 for the first.
-    pub(crate) previous_crc: u32,
+    /// xxh3 of the records.
+    pub(crate) body_hash: u64,
+    /// xxh3 of the whole header of the commit before, and so of everything before; 0 for the first.
+    pub(crate) previous_hash: u64,
 }
 
 const RECORD_HEADER: usize = size_of::<ArchivedRecordHeader>();
 const COMMIT_HEADER: usize = size_of::<ArchivedCommitHeader>();
-const _: () = assert!(RECORD_HEADER == 102 && COMMIT_HEADER == 64, "the format has changed");
+const _: () = assert!(RECORD_HEADER == 102 && COMMIT_HEADER == 72, "the format has changed");
 const _: () = assert!(align_of::<ArchivedRecordHeader>() == 1 && align_of::<ArchivedCommitHeader>() == 1);
 
 /// Header and its checksum.
@@ -105,8 +106,8 @@ pub(crate) fn get_record_header(bytes: &[u8]) -> Result<RecordHeader, &'static s
     rkyv::from_bytes::<RecordHeader, rancor::Error>(header).map_err(|_| "the header is malformed")
 }
 
-/// Fills `into`, which is [`COMMIT_FRAME`] long. Returns the header's checksum.
-pub(crate) fn put_commit_header(into: &mut [u8], header: &CommitHeader) -> u32 {
+/// Fills `into`, which is [`COMMIT_FRAME`] long.
+pub(crate) fn put_commit_header(into: &mut [u8], header: &CommitHeader) {
     let mut bytes = Vec::with_capacity(COMMIT_FRAME);
     bytes.extend_from_slice(&COMMIT_MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
@@ -115,20 +116,17 @@ pub(crate) fn put_commit_header(into: &mut [u8], header: &CommitHeader) -> u32 {
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     into.copy_from_slice(&bytes);
-    crc
 }
 
-/// The commit header at the start of `bytes` and its checksum, if it checks.
-pub(crate) fn get_commit_header(bytes: &[u8]) -> Option<(CommitHeader, u32)> {
+/// The commit header at the start of `bytes`, if it checks.
+pub(crate) fn get_commit_header(bytes: &[u8]) -> Option<CommitHeader> {
     let frame = bytes.get(..COMMIT_FRAME)?;
     if frame[..4] != COMMIT_MAGIC {
         return None;
     }
     let (head, crc) = frame.split_at(COMMIT_FRAME - 4);
-    let stored = u32::from_le_bytes(crc.try_into().ok()?);
-    if crc32fast::hash(head) != stored || head[4..6] != FORMAT.to_le_bytes() {
+    if crc32fast::hash(head).to_le_bytes() != crc || head[4..6] != FORMAT.to_le_bytes() {
         return None;
     }
-    let header = rkyv::from_bytes::<CommitHeader, rancor::Error>(&head[8..]).ok()?;
-    Some((header, stored))
+    rkyv::from_bytes::<CommitHeader, rancor::Error>(&head[8..]).ok()
 }

@@ -4,10 +4,14 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, DiskFile};
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,8 @@ struct State {
     held: Option<String>,
     waiting: usize,
     syncs: HashMap<String, u64>,
+    renames: u64,
+    unsynced_renames: u64,
     plan: Option<Plan>,
 }
 
@@ -95,12 +101,23 @@ impl FaultyDisk {
         self.faults.changed.notify_all();
     }
 
-    /// Blocks until `count` syncs are held at once.
+    /// Blocks until `count` syncs are held at once. Panics if that takes half a minute: then nobody syncs.
     pub fn wait_for_held(&self, count: usize) {
+        self.wait("held syncs", |state| state.waiting >= count);
+    }
+
+    /// Blocks until so many renames were done and their folder synced. Panics after half a minute.
+    pub fn wait_for_renames(&self, count: u64) {
+        self.wait("synced renames", |state| state.renames >= count);
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&State) -> bool) {
         let mut state = self.faults.state.lock();
-        self.faults
+        let waited = self
+            .faults
             .changed
-            .wait_while(&mut state, |state| state.waiting < count);
+            .wait_while_for(&mut state, |state| !done(state), PATIENCE);
+        assert!(!waited.timed_out(), "waiting for {what} took too long");
     }
 
     /// Syncs that have begun so far, of files whose names start with `name`.
@@ -151,7 +168,9 @@ impl Disk for FaultyDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.faults.check(Call::Rename, from)?;
-        self.inner.rename(from, to)
+        self.inner.rename(from, to)?;
+        self.faults.state.lock().unsynced_renames += 1;
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -164,7 +183,11 @@ impl Disk for FaultyDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         self.faults.check(Call::SyncDir, "")?;
-        self.inner.sync_dir()
+        self.inner.sync_dir()?;
+        let mut state = self.faults.state.lock();
+        state.renames += std::mem::take(&mut state.unsynced_renames);
+        self.faults.changed.notify_all();
+        Ok(())
     }
 
     fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {

@@ -90,6 +90,14 @@ impl MemoryDisk {
         Self::default()
     }
 
+    /// What a kernel does after a failed sync: what was not synced can be read, and no later sync makes it durable
+    /// unless it is written again.
+    pub fn forget_unsynced(&self) {
+        for file in self.folder.lock().names.values() {
+            file.0.lock().dirty.clear();
+        }
+    }
+
     /// What a power cut at this instant could leave behind, chosen by `seed`: a folder of its own, everything in it durable.
     pub fn crash(&self, seed: u64) -> Self {
         let mut choice = Choice::new(seed);

@@ -88,6 +88,6 @@ impl Manifest {
     /// Files that a crash may leave behind beside those that count.
     pub(crate) fn is_leftover(&self, name: &str) -> bool {
         name == NEW_FILE
-            || (name.starts_with("slot-") && !self.slots.iter().any(|entry| super::Slot::name(entry.slot) == name))
+            || (super::Slot::is_name(name) && !self.slots.iter().any(|entry| super::Slot::name(entry.slot) == name))
     }
 }

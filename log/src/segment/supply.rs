@@ -113,25 +113,7 @@ fn prepare(disk: &dyn Disk, manifest: &mut Manifest, slots: &mut Vec<Arc<Slot>>,
     let number = slots.iter().map(|slot| slot.number + 1).max().unwrap_or(1);
     let generation = slots.iter().map(|slot| slot.generation + 1).max().unwrap_or(1);
     let name = Slot::name(number);
-    let made = fill(disk, &name, bytes).and_then(|file| {
-        let listed = Manifest {
-            slots: slots
-                .iter()
-                .map(|slot| slot.entry())
-                .chain([Entry {
-                    slot: number,
-                    generation,
-                    base: 0,
-                    bytes,
-                }])
-                .collect(),
-            ..manifest.clone()
-        };
-        listed.write(disk)?;
-        *manifest = listed;
-        Ok(file)
-    });
-    let file = match made {
+    let file = match fill(disk, &name, bytes) {
         Ok(file) => file,
         Err(error) => {
             // Gives the room back; if that fails too, the next open removes the file.
@@ -139,6 +121,19 @@ fn prepare(disk: &dyn Disk, manifest: &mut Manifest, slots: &mut Vec<Arc<Slot>>,
             return Err(error);
         }
     };
+    let made = Entry {
+        slot: number,
+        generation,
+        base: 0,
+        bytes,
+    };
+    let listed = Manifest {
+        slots: slots.iter().map(|slot| slot.entry()).chain([made]).collect(),
+        ..manifest.clone()
+    };
+    // If this fails the file stays: the manifest on disk may be the new one already.
+    listed.write(disk)?;
+    *manifest = listed;
     let slot = Arc::new(Slot {
         number,
         generation,

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +15,17 @@ use crate::index::Cell;
 use crate::record::StreamId;
 use crate::view_store::{StoreError, keys};
 
+/// Rows that are removed at once when the store is emptied.
+const CLEAR_ROWS: usize = 10_000;
+
 /// What the store lacks.
 #[derive(Default)]
 pub(crate) struct Behind {
     cells: HashMap<StreamId, Arc<Cell>>,
     /// Bytes of commits, those being written back included.
     bytes: u64,
-    /// The last commit that was folded and its header's checksum.
-    folded: (u64, u32),
+    /// The last commit that was folded and its hash.
+    folded: (u64, u64),
     /// The commit that the store reflects.
     written: u64,
 }
@@ -32,8 +36,8 @@ pub(crate) struct Meta {
     pub(crate) store: [u8; 16],
     /// Every commit up to this one is reflected.
     pub(crate) folded: u64,
-    /// That commit's header checksum: tells a store of this log from one of its restored past.
-    pub(crate) crc: u32,
+    /// That commit's hash: tells a store of this log from one of its restored past.
+    pub(crate) hash: u64,
     /// The views' numbers and versions.
     pub(crate) views: Vec<(u8, u32)>,
 }
@@ -43,6 +47,28 @@ impl Views {
     pub(crate) fn meta(&self) -> Result<Option<Meta>, StoreError> {
         let row = self.store.get(keys::META)?;
         Ok(row.and_then(|json| serde_json::from_slice(&json).ok()))
+    }
+
+    /// Gives up on the store: its rows can't be read. The next open rebuilds it.
+    pub(crate) fn invalidate(&self, error: &StoreError) {
+        tracing::error!(%error, "rows of the view store can't be read: it is rebuilt at the next start");
+        let _ = self.failed.set(error.clone());
+        if let Err(error) = self.store.write(vec![(keys::META.to_vec(), None)]) {
+            tracing::error!(%error, "the view store can't be marked for a rebuild");
+        }
+    }
+
+    /// Removes everything from the store, so that all folds start empty.
+    pub(crate) fn clear(&self) -> Result<(), StoreError> {
+        self.overlay.lock().rows.clear();
+        loop {
+            let some = self.store.scan(Bound::Unbounded, Bound::Unbounded, CLEAR_ROWS)?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.store
+                .write(some.into_iter().map(|(key, _)| (key, None)).collect())?;
+        }
     }
 
     /// Whether the store has no rows at all.
@@ -56,11 +82,11 @@ impl Views {
     }
 
     /// Notes that a commit was folded.
-    pub(crate) fn folded(&self, cells: &[Arc<Cell>], bytes: usize, commit: u64, crc: u32) {
+    pub(crate) fn folded(&self, cells: &[Arc<Cell>], bytes: usize, commit: u64, hash: u64) {
         let mut behind = self.behind.lock();
         behind.cells.extend(cells.iter().map(|cell| (cell.id, cell.clone())));
         behind.bytes += bytes as u64;
-        behind.folded = (commit, crc);
+        behind.folded = (commit, hash);
     }
 
     /// Waits while the store is more than `bytes_max` behind. `Err` if it failed and won't catch up.
@@ -85,15 +111,17 @@ impl Views {
         if self.failed.get().is_some() {
             return;
         }
-        if let Err(error) = self.write_back(store) {
+        let written = catch_unwind(AssertUnwindSafe(|| self.write_back(store)));
+        if let Err(error) = written.unwrap_or_else(|_| Err(StoreError("writing the views back panicked".to_owned()))) {
             tracing::error!(%error, "the view store failed: views are kept in memory only until the next start");
             let _ = self.failed.set(error);
         }
         self.caught_up.notify_all();
     }
 
-    fn write_back(&self, store: [u8; 16]) -> Result<(), StoreError> {
-        let (cells, bytes, (commit, crc)) = {
+    /// The same, telling the failure.
+    pub(crate) fn write_back(&self, store: [u8; 16]) -> Result<(), StoreError> {
+        let (cells, bytes, (commit, hash)) = {
             let mut behind = self.behind.lock();
             if behind.folded.0 == behind.written && behind.cells.is_empty() {
                 return Ok(());
@@ -134,7 +162,7 @@ impl Views {
         let meta = Meta {
             store,
             folded: commit,
-            crc,
+            hash,
             views: self.versions(),
         };
         let json = serde_json::to_vec(&meta).map_err(|error| StoreError(error.to_string()))?;
