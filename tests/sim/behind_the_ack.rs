@@ -37,6 +37,15 @@ impl Gate {
     }
 }
 
+/// Opens a gate when a test ends, however it ends: a log can't be closed behind a closed one.
+struct OpensAtLast(Arc<Gate>);
+
+impl Drop for OpensAtLast {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 /// A view whose fold waits at a gate, or panics when it is to write its rows.
 struct Gated {
     gate: Arc<Gate>,
@@ -100,6 +109,7 @@ async fn a_record_is_shown_after_it_is_folded() {
     append(&log, "s", "one").await.expect("append");
     let stream = log.stream(&name("s")).expect("the stream");
     let mut follow = log.follow(stream, 2).expect("follow");
+    let _opens = OpensAtLast(gate.clone());
     gate.close();
     let second = tokio::spawn({
         let log = log.clone();
@@ -183,6 +193,7 @@ async fn appends_wait_while_the_views_are_too_far_behind() {
     let mut options = options(Arc::new(MemoryDisk::new()), Arc::new(views), 1);
     options.limits.view_lag_bytes_max = 64 << 10;
     let log = Log::open(options).expect("open");
+    let _opens = OpensAtLast(gate.clone());
     gate.close();
     let filler = "x".repeat(4 << 10);
     let mut appended = 0;
