@@ -245,43 +245,58 @@ fn memory_store() -> flowstate::Store {
     flowstate::memory()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_and_a_lost_view_store_change_no_answer() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let ask = async |round: &str| -> Vec<String> {
-        let (server, router) = server(lsm(folder.path()), 0).await;
-        if round == "first" {
-            for number in 0..3 {
-                chat(
-                    &router,
-                    Some(&format!("s{}", number % 2)),
-                    &format!("r{number}"),
-                    "hello",
-                )
-                .await;
-                stream(&router, &format!("r{number}"), "", &[]).await;
-            }
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("make the folder");
+    for entry in std::fs::read_dir(from).expect("read the folder") {
+        let entry = entry.expect("read the folder");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), &target).expect("copy")),
         }
-        let mut answers = Vec::new();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_and_a_lost_or_old_view_store_change_no_answer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (views, old) = (folder.path().join("views"), folder.path().join("old"));
+    // Opens the server, asks these questions, and gives every answer that there is to GET.
+    let run = async |requests: std::ops::Range<u32>, known: u32| -> Vec<String> {
+        let (server, router) = server(lsm(folder.path()), 0).await;
+        for number in requests {
+            chat(
+                &router,
+                Some(&format!("s{}", number % 2)),
+                &format!("r{number}"),
+                "hello",
+            )
+            .await;
+            stream(&router, &format!("r{number}"), "", &[]).await;
+        }
         let mut paths = vec!["/api/flows/sessions".to_owned()];
-        paths.extend((0..2).flat_map(|s| {
-            [
-                format!("/api/flows/sessions/s{s}"),
-                format!("/api/flows/sessions/s{s}/state?include_items=true"),
-            ]
-        }));
-        paths.extend((0..3).map(|r| stream_path(&format!("r{r}"))));
+        for session in ["s0", "s1"] {
+            let path = format!("/api/flows/sessions/{session}");
+            paths.extend([format!("{path}/state?include_items=true"), path]);
+        }
+        paths.extend((0..known).map(|number| stream_path(&format!("r{number}"))));
+        let mut answers = Vec::new();
         for path in paths {
             answers.push(call(&router, get_request(&path, &[])).await.text());
         }
         server.close().await;
         answers
     };
-    let first = ask("first").await;
-    assert!(first.iter().all(|answer| answer.len() > 50), "{first:?}");
-    assert_eq!(ask("after a restart").await, first);
-    std::fs::remove_dir_all(folder.path().join("views")).expect("there is a view store");
-    assert_eq!(ask("without the view store").await, first);
+    run(0..2, 2).await;
+    copy(&views, &old);
+    let answers = run(2..5, 5).await;
+    assert!(answers.iter().all(|answer| answer.len() > 50), "{answers:?}");
+    assert_eq!(run(0..0, 5).await, answers, "after a restart");
+    std::fs::remove_dir_all(&views).expect("there is a view store");
+    assert_eq!(run(0..0, 5).await, answers, "without the view store");
+    std::fs::remove_dir_all(&views).expect("there is one again");
+    copy(&old, &views);
+    assert_eq!(run(0..0, 5).await, answers, "with an older copy of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

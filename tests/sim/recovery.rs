@@ -523,3 +523,46 @@ async fn rows_that_can_not_be_read_are_rebuilt() {
         (["one", "two"].map(String::from).to_vec(), 1)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_use_of_a_slot_left_behind_the_tail_is_no_evidence() {
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let log = Log::open(slow(&disk, &views, 1)).expect("open");
+    // Fills the first slot and begins the second, which has the next generation.
+    let mut texts = Vec::new();
+    for number in 0..10 {
+        let text = format!("{number}{}", "x".repeat(7 << 10));
+        append(&log, "s", &text).await.expect("append");
+        texts.push(text);
+    }
+    append(&log, "s", "last").await.expect("append");
+    let left = disk.crash(1);
+    log.close().await;
+    let whole = |disk: &MemoryDisk, name: &str| {
+        let slot = disk.open(name).expect("open");
+        let mut bytes = vec![0; slot.len().expect("len") as usize];
+        slot.read_at(0, &mut bytes).expect("read");
+        bytes
+    };
+    let (old, new) = (whole(&left, "slot-000001"), whole(&left, "slot-000002"));
+    let start = new
+        .windows(4)
+        .rposition(|window| window == b"FSc\x01")
+        .expect("a commit");
+    let end = new.iter().rposition(|byte| *byte != 0).expect("bytes") + 1;
+    assert!(
+        start > 0 && old[end..].windows(4).any(|window| window == b"FSc\x01"),
+        "old commits lie behind the tail"
+    );
+    for cut in start..end {
+        let disk = left.crash(0);
+        disk.open("slot-000002")
+            .expect("open")
+            .write_at(cut as u64, &old[cut..])
+            .expect("write");
+        let log =
+            Log::open(slow(&disk, &MemoryViews::new(), 2)).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        assert_eq!(content(&log).await, texts, "cut at {cut}");
+        log.close().await;
+    }
+}
