@@ -2,7 +2,7 @@
 
 mod snapshot;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub use snapshot::{ClientDataError, ItemPage, Snapshot, SnapshotQuery};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most sessions that one list has.
 const SESSIONS_MAX: usize = 1_000;
-/// Index rows that are read at once.
-const INDEX_PAGE: usize = 256;
+/// Rows beyond those asked for that a list looks at, for sessions that are there twice because they move at this moment.
+const MOVED_MAX: usize = 64;
 
 /// An open engine. Cheap to clone. Runs go on until [`Engine::close`], whoever holds it.
 #[derive(Clone)]
@@ -181,28 +181,31 @@ impl Engine {
         let list = query.user.as_deref().map_or(List::All, List::User);
         let prefix = list.prefix(principal.as_str());
         let limit = query.limit.unwrap_or(SESSIONS_MAX).min(SESSIONS_MAX);
-        let (mut sessions, mut to_skip, mut after) = (Vec::new(), query.offset, None::<Vec<u8>>);
-        while sessions.len() < limit {
-            let rows = self
-                .core
-                .log
-                .index(projection::session::ID, &prefix, after.as_deref(), INDEX_PAGE)
-                .await?;
-            let Some((last, _)) = rows.last() else { break };
-            after = Some(last.clone());
-            for (_, row) in &rows {
-                let summary: SessionSummary = serde_json::from_slice(row).map_err(|error| QueryError::Row {
-                    view: "session",
-                    message: error.to_string(),
-                })?;
-                if query.flow.as_ref().is_some_and(|flow| *flow != summary.flow) {
-                    continue;
-                }
-                if to_skip > 0 {
-                    to_skip -= 1;
-                } else if sessions.len() < limit {
-                    sessions.push(summary);
-                }
+        // One look: between two, a session that is updated would move from the part to come to the part that was read.
+        let rows = match query.flow {
+            Some(_) => usize::MAX,
+            None => query.offset.saturating_add(limit).saturating_add(MOVED_MAX),
+        };
+        let rows = self
+            .core
+            .log
+            .index(projection::session::ID, &prefix, None, rows)
+            .await?;
+        let (mut sessions, mut to_skip, mut seen) = (Vec::new(), query.offset, HashSet::new());
+        for (_, row) in &rows {
+            let summary: SessionSummary = serde_json::from_slice(row).map_err(|error| QueryError::Row {
+                view: "session",
+                message: error.to_string(),
+            })?;
+            // A session that moved during the look can be there twice; the newer row comes first.
+            let other_flow = query.flow.as_ref().is_some_and(|flow| *flow != summary.flow);
+            if other_flow || !seen.insert(summary.session.clone()) {
+                continue;
+            }
+            if to_skip > 0 {
+                to_skip -= 1;
+            } else if sessions.len() < limit {
+                sessions.push(summary);
             }
         }
         Ok(sessions)

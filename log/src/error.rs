@@ -67,8 +67,8 @@ pub enum AppendError {
     /// The append is malformed or over a bound.
     #[error("{0}")]
     Invalid(String),
-    /// No room could be prepared on the disk. Reads go on; appends are accepted again when there is room.
-    #[error("the disk has no room for another segment: {0}")]
+    /// The disk is full, or no file can be opened for want of descriptors. Reads go on; appends are accepted again when there is room.
+    #[error("no further segment can be prepared: {0}")]
     Full(String),
     /// The view store failed and the views may not fall further behind.
     #[error("the view store failed and has fallen too far behind: restart to rebuild it")]

@@ -131,7 +131,7 @@ impl Cell {
         })
     }
 
-    pub(crate) fn sub_info(&self, id: SubStreamId) -> Option<SubStreamInfo> {
+    fn sub_info(&self, id: SubStreamId) -> Option<SubStreamInfo> {
         self.index.read().sub(id).map(|sub| SubStreamInfo {
             stream: self.id,
             id,
@@ -193,23 +193,24 @@ impl Streams {
         self.subs.write().insert(name, (cell.clone(), id));
     }
 
-    /// Makes everything that these streams' indexes took in visible, for all of them at once, and wakes their readers.
-    /// Names are found only now, when records and folds are there.
-    pub(crate) fn publish(&self, cells: &[Arc<Cell>], opened: Vec<OpenedSub>) {
-        {
-            let _visible = self.visible.write();
-            for cell in cells {
-                let tail = cell.index.read().len();
-                let before = cell.tail.swap(tail, Ordering::Release);
-                assert!(before <= tail, "a stream's tail never goes back");
-                if before == 0 {
-                    self.insert(cell);
-                }
-            }
-            for (name, cell, id) in &opened {
-                self.insert_sub(name.clone(), cell, *id);
+    /// Makes durable records visible, in all their streams at once: places, tails and names together.
+    /// Whoever may see them folded must not be let in before this is done. [`Streams::wake`] follows.
+    pub(crate) fn publish(&self, records: &[(Arc<Cell>, RecordHeader, Loc)], opened: &[OpenedSub]) {
+        let _visible = self.visible.write();
+        for (cell, header, loc) in records {
+            let taken = cell.index.write().push(header, *loc);
+            assert!(taken.is_ok(), "the writer numbers records densely: {taken:?}");
+            if cell.tail.swap(header.position, Ordering::Release) == 0 {
+                self.insert(cell);
             }
         }
+        for (name, cell, id) in opened {
+            self.insert_sub(name.clone(), cell, *id);
+        }
+    }
+
+    /// Wakes the readers of these streams, and who waits for these names.
+    pub(crate) fn wake<'a>(&self, cells: impl Iterator<Item = &'a Arc<Cell>>, opened: &[OpenedSub]) {
         for cell in cells {
             cell.wake.notify_waiters();
         }
@@ -221,10 +222,17 @@ impl Streams {
         }
     }
 
-    /// The same for every stream, before anyone can wait.
+    /// Makes visible whatever the indexes hold, before anyone can look.
     pub(crate) fn publish_all(&self) {
-        let cells: Vec<_> = self.by_id.read().values().cloned().collect();
-        self.publish(&cells, Vec::new());
+        for cell in self.by_id.read().values() {
+            cell.tail.store(cell.index.read().len(), Ordering::Release);
+        }
+    }
+
+    /// Where a sub-stream stands, as far as it is visible.
+    pub(crate) fn sub_info(&self, cell: &Cell, id: SubStreamId) -> Option<SubStreamInfo> {
+        let _visible = self.visible.read();
+        cell.sub_info(id)
     }
 
     /// Resolves when a sub-stream of this name is visible; `None` at once if `waiters_max` callers wait already.

@@ -269,7 +269,7 @@ impl Log {
     /// The sub-stream of this name, as far as it is durable.
     pub fn sub_stream(&self, name: &Name) -> Option<SubStreamInfo> {
         let (cell, id) = self.shared.streams.sub_named(name)?;
-        cell.sub_info(id)
+        self.shared.streams.sub_info(&cell, id)
     }
 
     /// The same, waiting up to `within` for it to be opened.
@@ -282,12 +282,12 @@ impl Log {
             .streams
             .wait_for_sub(name, self.shared.limits.name_waiters_max);
         let (cell, id) = tokio::time::timeout(within, opened).await.ok()??;
-        cell.sub_info(id)
+        self.shared.streams.sub_info(&cell, id)
     }
 
     /// Where a sub-stream stands now.
     pub fn sub_stream_info(&self, stream: StreamId, sub: SubStreamId) -> Option<SubStreamInfo> {
-        self.shared.streams.get(stream)?.sub_info(sub)
+        self.shared.streams.sub_info(&*self.cell(stream)?, sub)
     }
 
     fn cell(&self, stream: StreamId) -> Option<Arc<Cell>> {

@@ -608,7 +608,7 @@ fn catch_up(shared: &Arc<Shared>, scan: &Scan, folded: u64) -> Result<(), StoreE
             shared.load_folds(cell)?;
         }
         // Not all streams are up to date yet: the store may not claim more than before.
-        shared.views.folded(some, 0, folded, hash_of(folded));
+        shared.views.folded(some.iter(), 0, folded, hash_of(folded));
         shared.views.write_back(shared.store)?;
         for cell in some {
             *cell.folds.lock() = Folds::Stored;
@@ -616,7 +616,7 @@ fn catch_up(shared: &Arc<Shared>, scan: &Scan, folded: u64) -> Result<(), StoreE
         }
     }
     let last = scan.commits.len() as u64;
-    shared.views.folded(&[], 0, last, hash_of(last));
+    shared.views.folded([].iter(), 0, last, hash_of(last));
     shared.views.write_back(shared.store)
 }
 

@@ -436,7 +436,7 @@ impl Writer {
         let shared = &self.shared;
         let bytes = Bytes::from(group.buffer);
         shared.tail.push(slot.generation, offset, bytes.clone());
-        let mut opened = Vec::new();
+        let (mut opened, mut places) = (Vec::new(), Vec::with_capacity(group.records.len()));
         let mut by_stream: HashMap<StreamId, (Arc<Cell>, Vec<Record>)> = HashMap::new();
         for sequenced in group.records {
             let loc = Loc {
@@ -444,8 +444,7 @@ impl Writer {
                 offset: offset + sequenced.offset as u32,
                 bytes: sequenced.bytes as u32,
             };
-            let taken = sequenced.cell.index.write().push(&sequenced.header, loc);
-            assert!(taken.is_ok(), "the writer numbers records densely: {taken:?}");
+            places.push((sequenced.cell.clone(), sequenced.header, loc));
             if let Some(name) = sequenced.opens.sub_stream.clone() {
                 opened.push((name, sequenced.cell.clone(), SubStreamId(sequenced.header.sub_stream)));
             }
@@ -457,6 +456,8 @@ impl Writer {
                 .or_insert_with(|| (sequenced.cell, Vec::new()));
             stream.1.push(record);
         }
+        // Held until the records are visible: what a fold tells of can be read.
+        let mut held = Vec::with_capacity(by_stream.len());
         for (cell, records) in by_stream.values() {
             let mut folds = cell.folds.lock();
             match &mut *folds {
@@ -464,11 +465,14 @@ impl Writer {
                 // The caller loads them before it queues an append; the next load reads these records from the log.
                 Folds::Stored => tracing::error!(stream = ?cell.name, "an append found its stream's folds not loaded"),
             }
+            held.push(folds);
         }
-        let cells: Vec<Arc<Cell>> = by_stream.into_values().map(|(cell, _)| cell).collect();
-        shared.views.folded(&cells, bytes.len(), self.at.commit, self.at.hash);
+        shared.streams.publish(&places, &opened);
+        drop(held);
+        let cells = || by_stream.values().map(|(cell, _)| cell);
+        shared.views.folded(cells(), bytes.len(), self.at.commit, self.at.hash);
         shared.durable.store(self.at.commit, Ordering::Release);
-        shared.streams.publish(&cells, opened);
+        shared.streams.wake(cells(), &opened);
         shared
             .keeper
             .nudge(shared.views.behind_bytes() > shared.limits.view_lag_bytes_max / 2);

@@ -317,3 +317,69 @@ async fn the_page_is_served_whole() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_whole_while_sessions_are_updated() {
+    let (_server, router) = quick().await;
+    for number in 0..300 {
+        chat(&router, Some(&format!("s{number}")), &format!("first-{number}"), "hi").await;
+    }
+    let updating = tokio::spawn({
+        let router = router.clone();
+        async move {
+            for number in 0..600 {
+                chat(
+                    &router,
+                    Some(&format!("s{}", number * 7 % 300)),
+                    &format!("again-{number}"),
+                    "hi",
+                )
+                .await;
+            }
+        }
+    });
+    while !updating.is_finished() {
+        let list = get(&router, "/api/flows/sessions?userId=u-1").await;
+        let ids = list["sessions"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|session| session["id"].to_string());
+        assert_eq!(ids.collect::<std::collections::BTreeSet<_>>().len(), 300);
+        assert_eq!(list["sessions"].as_array().map(Vec::len), Some(300), "each once");
+    }
+    updating.await.expect("updates");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_items_ends_early_and_paging_goes_on() {
+    let (_server, router) = quick().await;
+    let large = "x".repeat(900 << 10);
+    for number in 0..12 {
+        chat(&router, Some("s"), &format!("r{number}"), &large).await;
+        stream(&router, &format!("r{number}"), "", &[]).await;
+    }
+    let (mut offset, mut items, mut pages) = (0, 0, 0);
+    loop {
+        let answer = call(
+            &router,
+            get_request(
+                &format!("/api/flows/sessions/s/state?include_items=true&offset={offset}"),
+                &[],
+            ),
+        )
+        .await;
+        assert!(answer.body.len() < 16 << 20, "{} bytes in a page", answer.body.len());
+        let snapshot = answer.json();
+        let page = &snapshot["pagination"];
+        items += snapshot["items"].as_array().map_or(0, Vec::len);
+        pages += 1;
+        assert_eq!(page["nextOffset"], items);
+        offset = items;
+        if page["hasMore"] == false {
+            break;
+        }
+    }
+    assert_eq!(items, 24);
+    assert!(pages > 1, "12 MB of items in one page");
+}

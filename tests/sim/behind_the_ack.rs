@@ -280,3 +280,33 @@ async fn times_of_a_stream_never_go_back() {
         log.close().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_fold_tells_of_can_be_read() {
+    let options = options(Arc::new(MemoryDisk::new()), Arc::new(MemoryViews::new()), 1);
+    let log = Log::open(options).expect("open");
+    append(&log, "s", "0").await.expect("append");
+    let stream = log.stream(&name("s")).expect("the stream");
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                for _ in 0..1_000 {
+                    append(&log, "s", "x").await.expect("append");
+                }
+            })
+        })
+        .collect();
+    while !writers.iter().all(|writer| writer.is_finished()) {
+        let last = log
+            .view(stream, ViewId(1), |fold: &LinesFold| fold.lines.len() as u64)
+            .await
+            .expect("view");
+        let read = log.read_positions(stream, &[last]).await;
+        assert_eq!(read.expect("the record is visible").len(), 1);
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.expect("a writer");
+    }
+}

@@ -10,14 +10,20 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// Most connections at once; further ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 10_000;
+/// File descriptors that connections leave to the rest of the process: segments, the view store, the listener.
+const DESCRIPTORS_KEPT: u64 = 128;
+/// Longest time that a connection may take none of what is written to it. A reader that stalls longer resumes with a cursor.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest time between two requests of a connection, and for the head of a request to arrive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// Largest request head.
@@ -29,7 +35,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Serves `router` until `stopping`, then lets open calls finish. Streams must end themselves when `stopping`.
 pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(connections_max()));
     let mut connections = JoinSet::new();
     while let Some(next) = stopping.run_until_cancelled(next(&listener, &slots)).await {
         while connections.try_join_next().is_some() {}
@@ -65,13 +71,33 @@ async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(Tcp
     Ok((socket, slot))
 }
 
+/// How many connections the process has descriptors for, after it asked for as many as it may have.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    };
+    // `None` is no limit. At least one connection, however few there are.
+    let for_connections = limit.map_or(u64::MAX, |limit| limit.saturating_sub(DESCRIPTORS_KEPT).max(1));
+    usize::try_from(for_connections)
+        .unwrap_or(usize::MAX)
+        .min(CONNECTIONS_MAX)
+}
+
 async fn connection(socket: TcpStream, router: Router, stopping: CancellationToken) {
     let service = TowerToHyperService::new(router);
+    let mut socket = TimeoutStream::new(socket);
+    socket.set_write_timeout(Some(WRITE_TIME_MAX));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(Box::pin(socket)), service);
     let mut connection = pin!(connection);
     let ended = match stopping.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,

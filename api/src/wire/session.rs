@@ -91,7 +91,8 @@ impl SnapshotBody {
     /// `offset` and `limit` are those of the page of items, if one was asked for.
     pub(crate) fn new(snapshot: Snapshot, offset: usize, limit: usize) -> Self {
         let total = snapshot.total;
-        let pagination = snapshot.items.as_ref().map(|_| Pagination::new(offset, limit, total));
+        let sent = snapshot.items.as_ref().map(Vec::len);
+        let pagination = sent.map(|sent| Pagination::new(offset, limit, sent, total));
         let mut client_data = snapshot.client_data;
         // One scope, two names: clients of either generation find it.
         if let Some(project) = client_data.get("project").cloned() {
@@ -120,9 +121,9 @@ pub(crate) struct Pagination {
 }
 
 impl Pagination {
-    /// The page of at most `limit` of `total` from `offset` on.
-    pub(crate) fn new(offset: usize, limit: usize, total: usize) -> Self {
-        let end = offset.saturating_add(limit);
+    /// The page of at most `limit` of `total` from `offset` on, of which `sent` are sent: a page of large items ends early.
+    pub(crate) fn new(offset: usize, limit: usize, sent: usize, total: usize) -> Self {
+        let end = offset.saturating_add(sent);
         Self {
             offset,
             limit,
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn pages_advance_to_the_total_and_end_there() {
         let page = |offset, limit| {
-            let page = Pagination::new(offset, limit, 250);
+            let page = Pagination::new(offset, limit, limit.min(250_usize.saturating_sub(offset)), 250);
             (page.has_more, page.next_offset)
         };
         assert_eq!(page(0, 100), (true, 100));

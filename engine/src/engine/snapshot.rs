@@ -143,7 +143,12 @@ fn select(entries: &[ItemEntry], page: &ItemPage) -> (Vec<ItemEntry>, usize) {
     )
 }
 
-/// The items of these entries, in their order.
+/// Items that are read at once.
+const ITEMS_READ: usize = 4;
+/// Once the items of a page have this many bytes, it ends.
+const ITEMS_BYTES_MAX: usize = 8 << 20;
+
+/// The items of these entries, in their order: all, or as many of the first as a page may have bytes.
 async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Result<Vec<Item>, QueryError> {
     let requests = requests::read(log, stream, |requests| {
         entries
@@ -152,12 +157,22 @@ async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Resul
             .collect::<Vec<_>>()
     })
     .await?;
-    let positions: Vec<u64> = entries
-        .iter()
-        .map(|entry| entry.completed)
-        .filter(|position| *position > 0)
-        .collect();
-    let mut completed = log.read_positions(stream, &positions).await?.into_iter();
+    let completed = |entries: &[ItemEntry]| -> Vec<u64> {
+        let positions = entries.iter().map(|entry| entry.completed);
+        positions.filter(|position| *position > 0).collect()
+    };
+    let (mut records, mut bytes, mut page) = (Vec::new(), 0, 0);
+    for some in entries.chunks(ITEMS_READ) {
+        let read = log.read_positions(stream, &completed(some)).await?;
+        bytes += read.iter().map(|record| record.payload.len()).sum::<usize>();
+        records.extend(read);
+        page += some.len();
+        if bytes > ITEMS_BYTES_MAX {
+            break;
+        }
+    }
+    let entries = &entries[..page];
+    let mut completed = records.into_iter();
     let mut open = read_open(log, stream, entries).await?;
 
     let mut items = Vec::with_capacity(entries.len());

@@ -27,7 +27,7 @@ struct State {
 /// Why there is no slot.
 #[derive(Debug, Clone)]
 pub(crate) enum Trouble {
-    /// No room; tried again from time to time.
+    /// No room, or no file descriptor; tried again from time to time.
     Full(String),
     /// The disk failed; final.
     Failed(String),
@@ -91,7 +91,7 @@ impl Supply {
                     state.ready.push_back(slot);
                     self.changed.notify_all();
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Err(error) if passes(&error) => {
                     state.trouble = Some(Trouble::Full(error.to_string()));
                     self.changed.notify_all();
                     if !state.stop {
@@ -106,6 +106,12 @@ impl Supply {
             }
         }
     }
+}
+
+/// Whether what a disk lacks may come back: room, or file descriptors of the process or the system (EMFILE, ENFILE on every Unix).
+fn passes(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Makes one slot: zero-filled, synced, listed. What fails on the way leaves nothing that counts.

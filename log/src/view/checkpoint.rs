@@ -82,9 +82,9 @@ impl Views {
     }
 
     /// Notes that a commit was folded.
-    pub(crate) fn folded(&self, cells: &[Arc<Cell>], bytes: usize, commit: u64, hash: u64) {
+    pub(crate) fn folded<'a>(&self, cells: impl Iterator<Item = &'a Arc<Cell>>, bytes: usize, commit: u64, hash: u64) {
         let mut behind = self.behind.lock();
-        behind.cells.extend(cells.iter().map(|cell| (cell.id, cell.clone())));
+        behind.cells.extend(cells.map(|cell| (cell.id, cell.clone())));
         behind.bytes += bytes as u64;
         behind.folded = (commit, hash);
     }
