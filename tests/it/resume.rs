@@ -150,7 +150,7 @@ async fn nothing_leaves_before_it_is_durable() {
     stream(&router, "before", "", &[]).await;
     let turns = async || get(&router, "/api/flows/sessions/s/state").await["clientData"]["session"]["turns"].clone();
 
-    disk.hold_syncs("slot");
+    disk.hold_syncs("slot-000001");
     let body = json!({ "input": { "message": "hi" }, "userId": "u-1", "requestId": "held" }).to_string();
     let posted = tokio::spawn({
         let router = router.clone();

@@ -33,7 +33,7 @@ async fn nothing_is_seen_before_the_sync_and_a_group_takes_one() {
     let stream = log.stream(&name("s")).expect("the stream");
     let mut follow = log.follow(stream, 2).expect("follow");
 
-    disk.hold_syncs("slot");
+    disk.hold_syncs("slot-000001");
     let held = log
         .append(Append {
             parts: vec![part("s", vec![note("held")])],
@@ -65,13 +65,13 @@ async fn nothing_is_seen_before_the_sync_and_a_group_takes_one() {
         };
         waiting.push(log.append(one).await.expect("queue"));
     }
-    let before = disk.syncs("slot");
+    let before = disk.syncs("slot-000001");
     disk.release();
     held.await.expect("durable");
     for one in waiting {
         one.await.expect("durable");
     }
-    let taken = disk.syncs("slot") - before;
+    let taken = disk.syncs("slot-000001") - before;
     assert!(taken <= 2, "64 waiting appends took {taken} syncs");
     assert_eq!(texts(&follow.page().await.expect("page")), ["held"]);
     assert_eq!(lines(&log, "s").await, 2);
@@ -81,7 +81,7 @@ async fn nothing_is_seen_before_the_sync_and_a_group_takes_one() {
 async fn a_failed_sync_tells_every_waiter_and_stops_the_log_but_not_its_readers() {
     let (disk, log) = open_faulty();
     append(&log, "s", "kept").await.expect("append");
-    disk.hold_syncs("slot");
+    disk.hold_syncs("slot-000001");
     let mut waiting = vec![
         log.append(Append {
             parts: vec![part("s", vec![note("a")])],
@@ -103,7 +103,7 @@ async fn a_failed_sync_tells_every_waiter_and_stops_the_log_but_not_its_readers(
     let mut refused = part("s", vec![note("c")]);
     refused.expect.push(Expect::Position(1));
     waiting.push(log.append(Append { parts: vec![refused] }).await.expect("queue"));
-    disk.fail(Call::Sync, "slot", 0, std::io::ErrorKind::Other, true);
+    disk.fail(Call::Sync, "slot-000001", 0, std::io::ErrorKind::Other, true);
     disk.release();
     for one in waiting {
         assert!(matches!(one.await, Err(AppendError::Poisoned(_))));
@@ -312,7 +312,7 @@ async fn a_resume_reads_what_is_wanted_and_what_lies_between() {
 async fn after_one_failed_sync_nothing_queued_behind_it_is_written() {
     let (disk, log) = open_faulty();
     append(&log, "s", "kept").await.expect("append");
-    disk.hold_syncs("slot");
+    disk.hold_syncs("slot-000001");
     let failing = log
         .append(Append {
             parts: vec![part("s", vec![note("a")])],
@@ -326,7 +326,7 @@ async fn after_one_failed_sync_nothing_queued_behind_it_is_written() {
         })
         .await
         .expect("queue");
-    disk.fail(Call::Sync, "slot", 0, std::io::ErrorKind::Other, false);
+    disk.fail(Call::Sync, "slot-000001", 0, std::io::ErrorKind::Other, false);
     disk.release();
     assert!(matches!(failing.await, Err(AppendError::Poisoned(_))));
     // The disk works again; a log that went on would put this behind a commit that may be lost.
@@ -337,7 +337,7 @@ async fn after_one_failed_sync_nothing_queued_behind_it_is_written() {
 async fn a_sub_stream_name_is_given_once_even_within_a_commit() {
     let (disk, log) = open_faulty();
     append(&log, "s", "first").await.expect("append");
-    disk.hold_syncs("slot");
+    disk.hold_syncs("slot-000001");
     let held = log
         .append(Append {
             parts: vec![part("s", vec![note("held")])],
@@ -406,7 +406,7 @@ async fn every_close_waits_until_the_folder_is_free() {
     let open = || Log::open(options(Arc::new(disk.clone()), Arc::new(MemoryViews::new()), 1));
     let log = open().expect("open");
     append(&log, "s", "1").await.expect("append");
-    disk.hold_syncs("slot");
+    disk.hold_syncs("slot-000001");
     let held = log
         .append(Append {
             parts: vec![part("s", vec![note("held")])],

@@ -308,7 +308,7 @@ async fn what_only_the_page_cache_has_is_written_again_before_it_is_shown() {
     let log = Log::open(options(Arc::new(disk.clone()), Arc::new(views.clone()), 1)).expect("open");
     append(&log, "s", "one").await.expect("append");
     // The sync fails; the kernel keeps the bytes readable and takes them for written.
-    disk.fail(Call::Sync, "slot", 0, std::io::ErrorKind::Other, false);
+    disk.fail(Call::Sync, "slot-000001", 0, std::io::ErrorKind::Other, false);
     // Longer than what the next write would carry along by chance.
     let two = "two".repeat(1_000);
     append(&log, "s", &two).await.expect_err("the sync failed");
