@@ -36,32 +36,3 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     }
     panic.downcast_ref::<String>().map_or("no message", String::as_str)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    /// Names of the files below `folder` that call the log's `append`, however the call is laid out.
-    fn appenders(folder: &Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).expect("a source folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                appenders(&path, found);
-                continue;
-            }
-            let source = std::fs::read_to_string(&path).expect("a source file");
-            let packed: String = source.split_whitespace().collect();
-            if packed.contains(concat!("log", ".append(")) {
-                found.push(path.file_name().expect("a name").to_string_lossy().into_owned());
-            }
-        }
-    }
-
-    #[test]
-    fn only_submit_recorder_and_recover_append() {
-        let mut found = Vec::new();
-        appenders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-        found.sort();
-        assert_eq!(found, ["recorder.rs", "recover.rs", "submit.rs"]);
-    }
-}

@@ -1,6 +1,6 @@
 //! A chat: what is answered, streamed and remembered.
 
-use flowstate::lsm;
+use flowstate::{lsm, memory};
 use flowstate_tests::http::{Live, call, chat, get, get_request, stream, stream_path};
 use serde_json::{Value, json};
 
@@ -211,7 +211,7 @@ async fn a_session_goes_on_and_pages_its_items() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_answer_is_in_the_snapshot_as_far_as_it_came() {
-    let (server, router) = server(memory_store(), 400).await;
+    let (server, router) = server(memory(), 400).await;
     chat(
         &router,
         Some("s"),
@@ -239,10 +239,6 @@ async fn a_running_answer_is_in_the_snapshot_as_far_as_it_came() {
     let whole: String = seen.iter().filter_map(|frame| frame.data["delta"].as_str()).collect();
     assert!(whole.starts_with(text));
     server.close().await;
-}
-
-fn memory_store() -> flowstate::Store {
-    flowstate::memory()
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {

@@ -1,7 +1,6 @@
 //! What a client sees when the model or a block fails.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use axum::Router;
 use flowstate::engine::model::{Model, ModelError, ModelEvent, ModelRequest};
@@ -42,7 +41,6 @@ async fn server_with(model: impl Model) -> (FlowState, Router) {
 /// A model whose answer is what the test sends it.
 struct Fed {
     answer: Mutex<Option<mpsc::UnboundedReceiver<Result<ModelEvent, ModelError>>>>,
-    asked: Arc<AtomicUsize>,
 }
 
 impl Model for Fed {
@@ -52,7 +50,6 @@ impl Model for Fed {
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
         assert!(!request.messages.is_empty());
-        self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answer.lock().expect("lock").take().expect("asked once");
         futures_stream::unfold(answer, async |mut answer| Some((answer.recv().await?, answer))).boxed()
     }
@@ -64,7 +61,6 @@ fn fed() -> (Feed, Fed) {
     let (feed, answer) = mpsc::unbounded_channel();
     let model = Fed {
         answer: Mutex::new(Some(answer)),
-        asked: Arc::default(),
     };
     (feed, model)
 }

@@ -7,7 +7,7 @@ use flowstate::log::Options;
 use flowstate::log::disk::faulty::FaultyDisk;
 use flowstate::log::disk::memory::MemoryDisk;
 use flowstate::{Store, memory};
-use flowstate_tests::http::{Frame, Live, call, chat, get, get_request, post_request, stream, stream_path};
+use flowstate_tests::http::{Frame, Live, call, chat, get, post_request, stream, stream_path};
 use serde_json::json;
 
 use super::{quick, server};
@@ -196,5 +196,4 @@ async fn open_streams_end_when_the_server_closes_and_the_request_is_closed() {
     )
     .await;
     assert_eq!(answer.status, 503);
-    let _ = get_request("/", &[]);
 }
