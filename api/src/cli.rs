@@ -1,6 +1,8 @@
-//! The command `flowstate`: its flags and how the process starts. What it does then is in `cli/serve`; the flow that it brings along in `cli/hello_chat`.
+//! The command `flowstate`: its flags and how the process starts. What it does then is in `cli/serve`, or in `cli/log` for tools on a folder;
+//! the flow that it brings along in `cli/hello_chat`.
 
 mod hello_chat;
+mod log;
 mod serve;
 
 pub use hello_chat::hello_chat;
@@ -19,9 +21,16 @@ use crate::server::guard::{Host, Origin};
 #[derive(Debug, Parser)]
 #[command(name = "flowstate", version)]
 struct Args {
-    /// Folder that everything is kept in; made if there is none.
-    #[arg(long, value_name = "FOLDER", env = "FLOWSTATE_DATA_DIR", default_value = "./flowstate-data", value_parser = folder)]
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Folder that everything is kept in; a server makes it if there is none.
+    #[arg(long, global = true, value_name = "FOLDER", env = "FLOWSTATE_DATA_DIR", default_value = "./flowstate-data", value_parser = folder)]
     data_dir: PathBuf,
+
+    /// What keeps the records in that folder: the log's own segments, or a fjall tree, to compare.
+    #[arg(long, value_name = "STORE", env = "FLOWSTATE_STORE", default_value = "lsm", value_parser = store)]
+    store: StoreKind,
 
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", env = "FLOWSTATE_LISTEN", default_value = "127.0.0.1:4400", value_parser = listen)]
@@ -40,6 +49,22 @@ struct Args {
     scripted_tokens_per_second: u32,
 }
 
+/// A kind of store.
+#[derive(Debug, Clone, Copy)]
+enum StoreKind {
+    /// The log: segments and sorted runs of its own.
+    Lsm,
+    /// The control, to compare: records in a fjall tree.
+    Fjall,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Looks at, checks, copies and changes what a folder holds.
+    Log(log::LogArgs),
+}
+
 /// Runs the command with the arguments and variables of this process, until it is told to stop.
 pub fn main() -> ExitCode {
     let args = Args::parse();
@@ -50,6 +75,11 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime could not be started: {error}")),
     };
+    if let Some(Command::Log(command)) = args.command {
+        let exit = runtime.block_on(log::run(&args.data_dir, command));
+        runtime.shutdown_background();
+        return exit;
+    }
     let exit = runtime.block_on(serve::run(args));
     // A read that hangs in the disk must not hold up the end of the process.
     runtime.shutdown_background();
@@ -80,6 +110,14 @@ fn folder(text: &str) -> Result<PathBuf, String> {
     match text {
         "" => Err("name a folder with --data-dir or FLOWSTATE_DATA_DIR".to_owned()),
         path => Ok(PathBuf::from(path)),
+    }
+}
+
+fn store(text: &str) -> Result<StoreKind, String> {
+    match text {
+        "lsm" => Ok(StoreKind::Lsm),
+        "fjall" => Ok(StoreKind::Fjall),
+        _ => Err("name lsm or fjall with --store or FLOWSTATE_STORE".to_owned()),
     }
 }
 
@@ -120,6 +158,7 @@ mod tests {
     fn a_wrong_value_is_refused_naming_flag_and_variable() {
         for (flag, variable, value) in [
             ("--data-dir", "FLOWSTATE_DATA_DIR", ""),
+            ("--store", "FLOWSTATE_STORE", "postgres"),
             ("--listen", "FLOWSTATE_LISTEN", "4400"),
             ("--listen", "FLOWSTATE_LISTEN", "127.0.0.1:65536"),
             ("--allow-host", "FLOWSTATE_ALLOW_HOST", "a,http://b"),

@@ -132,7 +132,7 @@ impl FlowStateBuilder {
         self
     }
 
-    /// Where everything is kept: [`crate::lsm`] or [`crate::memory`].
+    /// Where everything is kept: [`crate::lsm`], [`crate::memory`], or, to compare, [`crate::fjall`].
     pub fn store(mut self, store: Store) -> Self {
         self.store = Some(store);
         self
@@ -159,13 +159,13 @@ impl FlowStateBuilder {
             hosts: hosts.collect::<Result<_, _>>().map_err(BuildError::Host)?,
             origins: origins.collect::<Result<_, _>>().map_err(BuildError::Origin)?,
         };
-        let options = tokio::task::spawn_blocking(move || store.options())
+        let storage = tokio::task::spawn_blocking(move || store.storage())
             .await
             .map_err(|_| EngineOpenError::Stopped)?
             .map_err(EngineOpenError::Log)?;
         Ok(FlowState {
             api: Api {
-                engine: self.engine.open(options).await?,
+                engine: self.engine.open(storage).await?,
                 stopping: CancellationToken::new(),
             },
             guard: Arc::new(guard),

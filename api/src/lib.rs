@@ -26,7 +26,7 @@ mod store;
 mod wire;
 
 pub use flow_state::{BuildError, FlowState, FlowStateBuilder, ServeError};
-pub use store::{Store, lsm, memory};
+pub use store::{Store, fjall, lsm, memory};
 
 pub use flowstate_engine as engine;
 pub use flowstate_engine::prelude;

@@ -1,52 +1,130 @@
-//! Durable appends, one record each, by 1, 8 and 64 writers that wait for their acknowledgement; beside it the machine's limit with
-//! as many records per sync. Read the ratio of the two rows of a group, not the absolute numbers.
+//! W1: durable appends by writers that wait for their acknowledgement, as a share of what the machine gives a store that does the
+//! same job (`limit`), and of one thread that does nothing but write and sync (`bare`). Every cell is a log of its own. `durable` is
+//! the log as it is opened by default, clustering and the preparing of segments beside it; in `prepared` both were done before, as they
+//! are for the limit.
+//!
+//! FLOWSTATE_BENCH_MS: milliseconds a cell (800). FLOWSTATE_BENCH_ROUNDS: rounds (3). FLOWSTATE_BENCH_THREADS: threads of the
+//! writers' runtime (2). `cpu us` is
+//! what the committing thread used per record, which a busy machine hardly changes. Arguments name rows or shapes: `cargo bench -p flowstate-bench --bench append -- durable limit 64x1`.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flowstate_bench::{Limit, append_of, timed};
-use flowstate_log::record::Name;
-use flowstate_log::{Log, Options};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstate_bench::committer::{self, Committer};
+use flowstate_bench::drive::{Ran, SHAPES, Shape, drive};
+use flowstate_bench::limit::Limit;
+use flowstate_bench::machine::{allocated_bytes, thread_time};
+use flowstate_bench::table::{named, print_load, rounds, size};
+use flowstate_bench::timed;
+use flowstate_bench::words::Tokens;
+use flowstate_log::limits::Limits;
+use flowstate_log::{Durability, Log, Options};
 use tokio::runtime::Runtime;
 
-const WRITERS: [u64; 3] = [1, 8, 64];
+const ROWS: [&str; 7] = [
+    "limit",
+    "bare",
+    "durable",
+    "unchained",
+    "prepared",
+    "limit-unsynced",
+    "buffered",
+];
 
-fn log_append(log: &Log, runtime: &Runtime, writers: u64, count: u64) {
-    runtime.block_on(async {
-        let mut tasks = Vec::new();
-        for writer in 0..writers {
-            let log = log.clone();
-            let share = count / writers + u64::from(writer < count % writers);
-            tasks.push(tokio::spawn(async move {
-                let stream = Name::new("", &format!("stream-{writer}")).expect("a valid name");
-                for number in 0..share {
-                    let queued = log.append(append_of(&stream, number)).await.expect("queued");
-                    queued.await.expect("durable");
-                }
-            }));
-        }
-        for task in tasks {
-            task.await.expect("a writer");
-        }
-    });
-}
+/// Of a segment that is large enough for most of a cell.
+const PREPARED_BYTES: u64 = 256 << 20;
 
-fn append(c: &mut Criterion) {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let log = Log::open(Options::in_folder(&folder.path().join("data")).expect("a folder")).expect("open");
-    let mut limit = Limit::new(folder.path()).expect("a zero-filled file");
-    let mut group = c.benchmark_group("append");
-    group.throughput(Throughput::Elements(1));
-    for writers in WRITERS {
-        group.bench_function(BenchmarkId::new("limit", writers), |b| {
-            b.iter_custom(|count| timed(|| limit.write(count, writers).expect("write")).0);
-        });
-        group.bench_function(BenchmarkId::new("durable", writers), |b| {
-            b.iter_custom(|count| timed(|| log_append(&log, &runtime, writers, count)).0);
-        });
+fn bare(limit: &mut Limit, shape: Shape, time: Duration) -> Ran {
+    let tokens: Vec<_> = Tokens::new(0).take(1_024).collect();
+    let group = (shape.writers * shape.records) as usize;
+    let mut ran = Ran::default();
+    let mut from = 0;
+    while ran.elapsed < time {
+        let batch = &tokens[from..from + group];
+        let (took, written) = timed(|| limit.write(batch.iter()));
+        written.expect("a durable write");
+        ran.waits.push(took);
+        ran.elapsed += took;
+        ran.records += group as u64;
+        from = (from + group) % tokens.len();
     }
-    group.finish();
-    runtime.block_on(log.close());
+    ran.waits.sort_unstable();
+    ran
 }
 
-criterion_group!(benches, append);
-criterion_main!(benches);
+fn cell(runtime: &Runtime, row: &str, shape: Shape, time: Duration) -> Ran {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    match row {
+        "bare" => bare(&mut Limit::create(folder.path(), true).expect("a file"), shape, time),
+        "limit" | "limit-unsynced" => {
+            let limit = Limit::create(folder.path(), row == "limit").expect("a file");
+            let store = Arc::new(Committer::start(limit));
+            let mut ran = drive(runtime, &store, shape, time);
+            ran.committing = thread_time(committer::THREAD);
+            ran
+        }
+        _ => {
+            let mut options = Options::in_folder(folder.path()).expect("a folder");
+            options.chain = row != "unchained";
+            if row == "buffered" {
+                options.durability = Durability::Buffered { sync_every_ms: 250 };
+            }
+            if row == "prepared" {
+                options.limits = Limits {
+                    segment_bytes: PREPARED_BYTES,
+                    cluster_segments_min: usize::MAX,
+                    cluster_segments_max: usize::MAX,
+                    ..options.limits
+                };
+            }
+            let log = Log::open(options).expect("a log");
+            while row == "prepared" && allocated_bytes(folder.path()) < PREPARED_BYTES {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let mut ran = drive(runtime, &Arc::new(log.clone()), shape, time);
+            ran.committing = thread_time("log-writer");
+            runtime.block_on(log.close());
+            ran
+        }
+    }
+}
+
+fn main() {
+    let threads = size("FLOWSTATE_BENCH_THREADS", 2) as usize;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let time = Duration::from_millis(size("FLOWSTATE_BENCH_MS", 800));
+    let (rows, shapes) = (named(&ROWS), named(&SHAPES));
+    print_load();
+    println!(
+        "{:>8}  {:<15}{:>12}{:>8}{:>10}{:>10}{:>10}{:>10}",
+        "", "", "records/s", "share", "p50 us", "p99 us", "max us", "cpu us"
+    );
+    for shape in shapes {
+        let numbers = rounds(size("FLOWSTATE_BENCH_ROUNDS", 3), rows.len(), |row| {
+            let ran = cell(&runtime, rows[row], shape, time);
+            let committing = ran.committing.as_secs_f64() * 1e6 / ran.records as f64;
+            [
+                ran.rate(),
+                ran.wait_us(0.5),
+                ran.wait_us(0.99),
+                ran.wait_us(1.0),
+                committing,
+            ]
+        });
+        // Unsynced ones are compared with the limit that does not sync.
+        let of = |row: &str| if row == "buffered" { "limit-unsynced" } else { "limit" };
+        for (row, [rate, p50, p99, max, committing]) in rows.iter().zip(&numbers) {
+            let whole = rows.iter().position(|other| *other == of(row));
+            let share = whole.map_or(f64::NAN, |at| rate / numbers[at][0]);
+            println!(
+                "{:>8}  {row:<15}{rate:>12.0}{share:>8.2}{p50:>10.1}{p99:>10.1}{max:>10.0}{committing:>10.3}",
+                shape.to_string()
+            );
+        }
+    }
+    print_load();
+}

@@ -7,7 +7,9 @@ use axum::http::{Request, StatusCode};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowstate::engine::model::ScriptedModel;
 use flowstate::{FlowState, lsm};
-use flowstate_bench::{Limit, timed};
+use flowstate_bench::limit::Limit;
+use flowstate_bench::timed;
+use flowstate_bench::words::Tokens;
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -53,11 +55,12 @@ fn submit_to_sse(c: &mut Criterion) {
     let router = server.router();
     let events = runtime.block_on(request(&router, "first"));
     println!("a request has {events} events");
-    let mut limit = Limit::new(folder.path()).expect("a zero-filled file");
+    let mut limit = Limit::create(folder.path(), true).expect("a zero-filled file");
     let mut group = c.benchmark_group("submit_to_sse");
     group.sample_size(20);
     group.bench_function("one write and sync", |b| {
-        b.iter_custom(|count| timed(|| limit.write(count, 1).expect("write")).0);
+        let token: Vec<_> = Tokens::new(0).take(1).collect();
+        b.iter_custom(|count| timed(|| (0..count).for_each(|_| limit.write(token.iter()).expect("write"))).0);
     });
     group.throughput(Throughput::Elements(events as u64));
     let mut run = 0;

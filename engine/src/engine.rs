@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowstate_log::{Log, Options, SubStreamInfo};
+use flowstate_log::record::StreamId;
+use flowstate_log::{Log, Storage, SubStreamInfo};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,15 +57,16 @@ impl EngineBuilder {
     }
 
     /// Opens the log with the engine's views, closes what was open when it was last stopped, and is ready.
-    pub async fn open(mut self, mut options: Options) -> Result<Engine, EngineOpenError> {
+    pub async fn open(mut self, storage: impl Into<Storage>) -> Result<Engine, EngineOpenError> {
+        let mut storage = storage.into();
         if self.models.is_empty() {
             self.models.push(Arc::new(ScriptedModel::default()));
         }
         let registry = Registry::new(self.flows, self.models).map_err(EngineOpenError::Assembly)?;
-        options.views.extend(projection::views());
+        storage.views().extend(projection::views());
         // The rest of the record that completes an item has its share too.
-        let item_bytes_max = options.limits.payload_bytes_max / 4 * 3;
-        let log = match tokio::task::spawn_blocking(move || Log::open(options)).await {
+        let item_bytes_max = storage.limits().payload_bytes_max / 4 * 3;
+        let log = match tokio::task::spawn_blocking(move || storage.open()).await {
             Ok(opened) => opened?,
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
             Err(_) => return Err(EngineOpenError::Stopped),
@@ -155,7 +157,7 @@ impl Engine {
         let Ok(name) = principal.request_sub_stream(request) else {
             return Ok(None);
         };
-        let Some(sub) = self.core.log.sub_stream_within(&name, wait).await else {
+        let Some(sub) = self.core.log.sub_stream_within(&name, wait).await? else {
             return Ok(None);
         };
         let row =
@@ -214,7 +216,7 @@ impl Engine {
     /// A session.
     pub async fn session(&self, principal: &Principal, session: &str) -> Result<Option<SessionDetail>, QueryError> {
         let log = &self.core.log;
-        let Some(stream) = self.session_stream(principal, session) else {
+        let Some(stream) = self.session_stream(principal, session).await? else {
             return Ok(None);
         };
         let summary = projection::session::read(log, stream, |fold| fold.summary().cloned()).await?;
@@ -229,7 +231,7 @@ impl Engine {
         session: &str,
         query: &SnapshotQuery,
     ) -> Result<Option<Snapshot>, QueryError> {
-        match self.session_stream(principal, session) {
+        match self.session_stream(principal, session).await? {
             Some(stream) => snapshot::snapshot(&self.core, stream, query).await,
             None => Ok(None),
         }
@@ -251,7 +253,10 @@ impl Engine {
         self.core.log.close().await;
     }
 
-    fn session_stream(&self, principal: &Principal, session: &str) -> Option<flowstate_log::record::StreamId> {
-        self.core.log.stream(&principal.session_stream(session).ok()?)
+    async fn session_stream(&self, principal: &Principal, session: &str) -> Result<Option<StreamId>, QueryError> {
+        match principal.session_stream(session) {
+            Ok(name) => Ok(self.core.log.stream(&name).await?),
+            Err(_) => Ok(None),
+        }
     }
 }

@@ -372,6 +372,15 @@ impl From<ViewError> for SubmitError {
     }
 }
 
+impl From<ReadError> for SubmitError {
+    fn from(error: ReadError) -> Self {
+        Self::Unavailable {
+            message: error.to_string(),
+            remedy: error.kind(),
+        }
+    }
+}
+
 /// Why something stored could not be given.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueryError {
@@ -407,7 +416,7 @@ impl QueryError {
 
 fn view_remedy(error: &ViewError) -> Remedy {
     match error {
-        ViewError::UnknownStream(_) => Remedy::FixRequest,
+        ViewError::UnknownStream(_) | ViewError::BeyondTail { .. } => Remedy::FixRequest,
         ViewError::Store(_) => Remedy::Retry,
         ViewError::Failed { .. } => Remedy::Report,
         ViewError::Closed => Remedy::Reopen,

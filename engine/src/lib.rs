@@ -48,6 +48,7 @@ mod exec;
 mod flow;
 pub mod item;
 pub mod model;
+pub mod offline;
 mod principal;
 mod projection;
 pub mod record;

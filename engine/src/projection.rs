@@ -59,7 +59,7 @@ pub(crate) mod testing {
     use std::any::Any;
     use std::collections::BTreeMap;
 
-    use flowstate_log::record::{Name, Opens, Record, StreamId, SubStreamId};
+    use flowstate_log::record::{Extras, Name, Record, StreamId, SubStreamId};
     use flowstate_log::view::{Fold, IndexRows, Row, View};
     use serde_json::json;
 
@@ -154,7 +154,8 @@ pub(crate) mod testing {
             time_us: 1_000_000 * i64::try_from(position).expect("small"),
             causation: [0; 16],
             origin: 0,
-            opens: Opens::default(),
+            extras: Extras::default(),
+            erased: false,
             payload: payload.to_string().into(),
         }
     }
@@ -203,6 +204,10 @@ pub(crate) mod testing {
             let mut again = Rows::new();
             write_back(&mut *second, &mut again);
             assert!(again.is_empty(), "rows are written once per change");
+            let (mut all, mut listed) = (Rows::new(), Index::default());
+            second.rows(&mut |row: Row| drop(all.insert(row.key, row.value.expect("a row that is there"))));
+            second.index_rows(&mut listed);
+            assert_eq!((&all, &listed.0), (&whole.0, &whole.1), "all rows at once");
         }
     }
 

@@ -409,7 +409,7 @@ pub struct RequestInterrupted {
 
 #[cfg(test)]
 mod tests {
-    use flowstate_log::record::{Opens, StreamId};
+    use flowstate_log::record::{Extras, StreamId};
     use serde_json::json;
 
     use super::*;
@@ -426,7 +426,8 @@ mod tests {
             time_us: 0,
             causation: [0; 16],
             origin: 0,
-            opens: Opens::default(),
+            extras: Extras::default(),
+            erased: false,
             payload: payload.to_string().into(),
         }
     }

@@ -177,6 +177,7 @@ async fn records_until(engine: &Engine, accepted: &Accepted, last: impl Fn(&Fact
     let mut follow = engine
         .log()
         .follow_sub(&find(engine, accepted).await.sub, 0)
+        .await
         .expect("a cursor");
     let mut seen = Vec::new();
     loop {
@@ -800,7 +801,7 @@ async fn a_caller_who_goes_away_stops_nothing() {
         .request(&Principal::default(), "chat", id, Duration::from_secs(10))
         .await;
     let request = found.expect("readable").expect("accepted all the same");
-    let mut follow = engine.log().follow_sub(&request.sub, 0).expect("a cursor");
+    let mut follow = engine.log().follow_sub(&request.sub, 0).await.expect("a cursor");
     loop {
         let page = tokio::time::timeout(Duration::from_secs(10), follow.page()).await;
         let page = page.expect("in time").expect("records");
@@ -970,7 +971,7 @@ async fn a_request_that_ends_while_the_disk_is_full_is_closed_when_there_is_room
             expect: Vec::new(),
             records: vec![record],
         };
-        let append = flowstate_log::append::Append { parts: vec![part] };
+        let append = flowstate_log::append::Append::of(vec![part]);
         engine.log().append(append).await.expect("queue").await
     };
     for size in [100 << 10, 10 << 10, 1 << 10, 100, 1] {

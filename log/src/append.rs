@@ -8,13 +8,23 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::error::AppendError;
-use crate::record::{Kind, Name, StreamId, SubStreamId, Subject};
+use crate::record::{IdempotencyKey, Kind, Name, StreamId, SubStreamId, Subject};
 
 /// Records for one or several streams, appended as one: all of them or none, visible at once.
 #[derive(Debug, Clone, Default)]
 pub struct Append {
     /// Parts in order. Two parts may name the same stream.
     pub parts: Vec<Part>,
+    /// Makes the append repeatable: sent again with the same key to the same first stream, it is not appended again but answered
+    /// as it was the first time, conditions or not. The key is kept as long as the append's first record is.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Append {
+    /// An append of these parts, not repeatable.
+    pub fn of(parts: Vec<Part>) -> Self {
+        Self { parts, key: None }
+    }
 }
 
 /// The records for one stream.
@@ -35,6 +45,15 @@ pub enum Target {
     Name(Name),
     /// This incarnation of a stream, which must exist.
     Id(StreamId),
+    /// A new stream that goes on from a position of another one: it has that stream's records up to there, without a copy.
+    Fork {
+        /// The new stream's name, which must be free.
+        name: Name,
+        /// The stream to go on from.
+        parent: StreamId,
+        /// The last position that both share, from 1 to the parent's tail.
+        position: u64,
+    },
 }
 
 /// A condition on a stream, decided on what is sequenced before the append: its own parts do not count.
@@ -65,7 +84,7 @@ pub struct NewRecord {
     pub causation: [u8; 16],
     /// The caller's number for what produced it; 0 if nothing did.
     pub origin: u64,
-    /// What it says.
+    /// What it says. Above `Limits::inline_bytes_max` it is kept as a file of its own, which changes nothing for readers.
     pub payload: Bytes,
 }
 
@@ -78,13 +97,15 @@ pub enum Sub {
     Next(SubStreamId),
 }
 
-/// What became of an append. Durable, folded into the views and visible to readers when this is given.
+/// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// The commit that carries it.
     pub commit: u64,
     /// One entry per part, in order.
     pub parts: Vec<AppendedPart>,
+    /// It was there already: an earlier append had the same idempotency key.
+    pub repeated: bool,
 }
 
 /// Where one part stands.
@@ -98,11 +119,21 @@ pub struct AppendedPart {
     pub last: u64,
 }
 
-/// An append that is queued, in order, and not yet durable. Resolves when it is; dropping it changes nothing about the append.
+/// An append that is queued, in order, and not yet durable. Resolves when it is durable, folded into the views and visible to
+/// readers; dropping it changes nothing about the append.
 #[must_use = "an append is durable only when this resolves"]
 #[derive(Debug)]
 pub struct Appending {
+    pub(crate) sequenced: oneshot::Receiver<Appended>,
     pub(crate) outcome: oneshot::Receiver<Result<Appended, AppendError>>,
+}
+
+impl Appending {
+    /// Resolves as soon as the append has its positions, which is before it is durable; `None` if it was refused, which awaiting the
+    /// append itself explains. Nothing that depends on these positions may leave the process before the append itself resolves.
+    pub async fn sequenced(&mut self) -> Option<Appended> {
+        (&mut self.sequenced).await.ok()
+    }
 }
 
 impl Future for Appending {

@@ -5,93 +5,99 @@
 //! Records are checked with crc32. A commit is checked, and linked to the one before, with xxh3: a crc over frames that carry their own
 //! crc of the same polynomial comes out the same whatever the frames say.
 
+mod extras;
 pub(crate) mod v1;
+pub(crate) mod v2;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::record::{Name, Opens, Record};
-use v1::{COMMIT_FRAME, CommitHeader, FRAME, RecordHeader};
+pub(crate) use extras::extras_bytes;
+pub(crate) use v2::{COMMIT_FRAME, FORMAT};
+
+use crate::record::{Digest, Extras, Record};
+use v1::{FRAME, RECORD_HEADER_FRAME, RecordHeader};
 
 /// Commits start at multiples of this, so that a scan for them can stride.
 pub(crate) const COMMIT_ALIGN: usize = 8;
 
+/// Zeroes behind every commit, written with it: where nothing was begun after a commit, these bytes are found, whatever
+/// the slot held before.
+pub(crate) const TERMINATOR: usize = 16;
+
+/// A commit's header, of either format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CommitHeader {
+    pub(crate) store: [u8; 16],
+    /// Of the segment slot, so that what a recycled slot held before is not taken for new.
+    pub(crate) generation: u64,
+    /// Raised at each open.
+    pub(crate) epoch: u64,
+    /// Dense, from 1.
+    pub(crate) commit: u64,
+    /// The highest commit known durable when this one was encoded: evidence for recovery.
+    pub(crate) durable_through: u64,
+    pub(crate) records: u32,
+    pub(crate) body_bytes: u32,
+    /// xxh3 of the records: finds accidents, fast.
+    pub(crate) body_hash: u64,
+    /// SHA-256 over the records' digests in order; zero in a log without the chain, and in format 1.
+    pub(crate) records_digest: Digest,
+    /// Hash of the whole header of the commit before, and so of everything before; zero for the first.
+    pub(crate) previous: Digest,
+}
+
+/// SHA-256 of some bytes.
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
 /// Bytes that a record takes in a commit.
-pub(crate) fn frame_bytes(names: usize, payload: usize) -> usize {
-    FRAME + names + payload
+pub(crate) fn frame_bytes(extras: usize, payload: usize) -> usize {
+    FRAME + extras + payload
 }
 
-/// Bytes of the names that a record introduces; 0 if it introduces none.
-pub(crate) fn names_bytes(stream: Option<&Name>, sub_stream: Option<&Name>) -> usize {
-    let one = |name: &Name| 4 + name.principal().len() + name.name().len();
-    match (stream, sub_stream) {
-        (None, None) => 0,
-        (stream, sub_stream) => 1 + stream.map_or(0, one) + sub_stream.map_or(0, one),
-    }
+/// A record's digest: of its header and of the digest of its body, so that it can be told without the body.
+pub(crate) fn record_digest(header: &[u8], body: &Digest) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(&header[..RECORD_HEADER_FRAME - 4]);
+    hash.update(body.0);
+    Digest(hash.finalize().into())
 }
 
-const OPENS_STREAM: u8 = 1;
-const OPENS_SUB_STREAM: u8 = 2;
-
-fn encode_names(into: &mut Vec<u8>, opens: &Opens) {
-    if opens.stream.is_none() && opens.sub_stream.is_none() {
-        return;
+/// A commit's digest of its records' digests, given in order.
+pub(crate) fn records_digest<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
+    let mut hash = Sha256::new();
+    for digest in digests {
+        hash.update(digest.0);
     }
-    let flags =
-        opens.stream.as_ref().map_or(0, |_| OPENS_STREAM) | opens.sub_stream.as_ref().map_or(0, |_| OPENS_SUB_STREAM);
-    into.push(flags);
-    for name in [&opens.stream, &opens.sub_stream].into_iter().flatten() {
-        for text in [name.principal(), name.name()] {
-            // Lengths are bounded by `Name::new`, far below u16::MAX.
-            into.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            into.extend_from_slice(text.as_bytes());
-        }
-    }
-}
-
-fn decode_names(mut bytes: &[u8]) -> Option<Opens> {
-    fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
-        let (length, rest) = bytes.split_at_checked(2)?;
-        let (text, rest) = rest.split_at_checked(u16::from_le_bytes([length[0], length[1]]) as usize)?;
-        *bytes = rest;
-        std::str::from_utf8(text).ok()
-    }
-    let mut opens = Opens::default();
-    if bytes.is_empty() {
-        return Some(opens);
-    }
-    let (flags, rest) = bytes.split_first()?;
-    bytes = rest;
-    for (flag, slot) in [
-        (OPENS_STREAM, &mut opens.stream),
-        (OPENS_SUB_STREAM, &mut opens.sub_stream),
-    ] {
-        if flags & flag != 0 {
-            let principal = text(&mut bytes)?;
-            *slot = Some(Name::new(principal, text(&mut bytes)?).ok()?);
-        }
-    }
-    (bytes.is_empty() && flags & !(OPENS_STREAM | OPENS_SUB_STREAM) == 0).then_some(opens)
+    Digest(hash.finalize().into())
 }
 
 /// Appends one record frame; `header`'s two lengths are filled in here. Returns the frame's length.
-pub(crate) fn encode_record(into: &mut Vec<u8>, header: &mut RecordHeader, opens: &Opens, payload: &[u8]) -> usize {
+pub(crate) fn encode_record(into: &mut Vec<u8>, header: &mut RecordHeader, extras: &Extras, payload: &[u8]) -> usize {
     let start = into.len();
-    header.names_bytes = names_bytes(opens.stream.as_ref(), opens.sub_stream.as_ref()) as u16;
+    header.extras_bytes = extras_bytes(extras) as u16;
     header.payload_bytes = payload.len() as u32;
     v1::put_record_header(into, header);
     let body = into.len();
-    encode_names(into, opens);
+    extras::encode(into, extras);
     into.extend_from_slice(payload);
     let crc = crc32fast::hash(&into[body..]);
     into.extend_from_slice(&crc.to_le_bytes());
     into.len() - start
 }
 
+/// The body of a whole record frame: its extras and payload.
+pub(crate) fn body(frame: &[u8]) -> &[u8] {
+    &frame[RECORD_HEADER_FRAME..frame.len() - 4]
+}
+
 /// A record's header, after its checksum held and its lengths were found to lie within `bytes`. Returns the frame's length with it.
 pub(crate) fn decode_header(bytes: &[u8]) -> Result<(RecordHeader, usize), &'static str> {
     let header = v1::get_record_header(bytes)?;
-    let length = frame_bytes(header.names_bytes as usize, header.payload_bytes as usize);
+    let length = frame_bytes(header.extras_bytes as usize, header.payload_bytes as usize);
     if bytes.len() < length {
         return Err("the record is longer than what was stored");
     }
@@ -106,9 +112,9 @@ pub(crate) fn decode_record(bytes: &Bytes) -> Result<(Record, usize), &'static s
     if crc32fast::hash(&bytes[body.clone()]) != stored {
         return Err("the payload's checksum does not hold");
     }
-    let names = body.start..body.start + header.names_bytes as usize;
-    let opens = decode_names(&bytes[names.clone()]).ok_or("the names are malformed")?;
-    Ok((header.into_record(opens, bytes.slice(names.end..body.end)), length))
+    let extras = body.start..body.start + header.extras_bytes as usize;
+    let decoded = extras::decode(&bytes[extras.clone()]).ok_or("what it carries beside its payload is malformed")?;
+    Ok((header.into_record(decoded, bytes.slice(extras.end..body.end)), length))
 }
 
 /// Opens a commit frame: room for its header, which [`finish_commit`] fills in.
@@ -117,33 +123,69 @@ pub(crate) fn begin_commit(into: &mut Vec<u8>) {
     into.resize(COMMIT_FRAME, 0);
 }
 
-/// Completes a commit frame around the records that follow the header's room, and pads it. Returns the commit's hash, which the next one links to.
-pub(crate) fn finish_commit(buffer: &mut Vec<u8>, mut header: CommitHeader) -> u64 {
+/// Completes a commit frame around the records that follow the header's room, pads and terminates it.
+/// Returns the commit's hash, which the next one links to, and its length without the terminator.
+pub(crate) fn finish_commit(buffer: &mut Vec<u8>, mut header: CommitHeader) -> (Digest, usize) {
     header.body_bytes = (buffer.len() - COMMIT_FRAME) as u32;
     header.body_hash = xxh3_64(&buffer[COMMIT_FRAME..]);
-    v1::put_commit_header(&mut buffer[..COMMIT_FRAME], &header);
-    let hash = xxh3_64(&buffer[..COMMIT_FRAME]);
-    buffer.resize(buffer.len().next_multiple_of(COMMIT_ALIGN), 0);
-    hash
+    v2::put_commit_header(&mut buffer[..COMMIT_FRAME], &header);
+    let hash = digest(&buffer[..COMMIT_FRAME]);
+    let length = buffer.len().next_multiple_of(COMMIT_ALIGN);
+    buffer.resize(length + TERMINATOR, 0);
+    (hash, length)
+}
+
+/// A commit's header with its frame.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitHead {
+    pub(crate) header: CommitHeader,
+    /// Of its header, and so of all of it.
+    pub(crate) hash: Digest,
+    /// Length of the header's frame.
+    pub(crate) bytes: usize,
+}
+
+/// The commit header at the start of `bytes`, of either format, if it checks. Says nothing about the records.
+pub(crate) fn decode_commit_head(bytes: &[u8]) -> Option<CommitHead> {
+    if let Some(header) = v2::get_commit_header(bytes) {
+        return Some(CommitHead {
+            header,
+            hash: digest(&bytes[..v2::COMMIT_FRAME]),
+            bytes: v2::COMMIT_FRAME,
+        });
+    }
+    let header = v1::get_commit_header(bytes)?;
+    Some(CommitHead {
+        header,
+        hash: Digest::of_hash(xxh3_64(&bytes[..v1::COMMIT_FRAME])),
+        bytes: v1::COMMIT_FRAME,
+    })
 }
 
 /// An intact commit frame found at the start of some bytes.
 pub(crate) struct CommitFrame {
     pub(crate) header: CommitHeader,
     /// Of its header, and so of all of it.
-    pub(crate) hash: u64,
+    pub(crate) hash: Digest,
+    /// Where its records begin.
+    pub(crate) body: usize,
     /// Length with padding.
     pub(crate) bytes: usize,
 }
 
 /// The commit at the start of `bytes`, if header and body check; says nothing about whose it is.
 pub(crate) fn decode_commit(bytes: &[u8]) -> Option<CommitFrame> {
-    let header = v1::get_commit_header(bytes)?;
-    let body = bytes.get(COMMIT_FRAME..COMMIT_FRAME + header.body_bytes as usize)?;
-    let length = (COMMIT_FRAME + body.len()).next_multiple_of(COMMIT_ALIGN);
+    let CommitHead {
+        header,
+        hash,
+        bytes: head,
+    } = decode_commit_head(bytes)?;
+    let body = bytes.get(head..head + header.body_bytes as usize)?;
+    let length = (head + body.len()).next_multiple_of(COMMIT_ALIGN);
     (xxh3_64(body) == header.body_hash && length <= bytes.len()).then_some(CommitFrame {
         header,
-        hash: xxh3_64(&bytes[..COMMIT_FRAME]),
+        hash,
+        body: head,
         bytes: length,
     })
 }
@@ -153,7 +195,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{Kind, StreamId, SubStreamId, Subject};
+    use crate::record::{Kind, Name, StreamId, SubStreamId, Subject};
 
     fn header(seed: u64) -> RecordHeader {
         RecordHeader {
@@ -168,7 +210,7 @@ mod tests {
             time_us: -5,
             causation: [9; 16],
             origin: u64::MAX,
-            names_bytes: 0,
+            extras_bytes: 0,
             payload_bytes: 0,
         }
     }
@@ -183,12 +225,13 @@ mod tests {
             seed: u64, payload in proptest::collection::vec(any::<u8>(), 0..300),
             stream in proptest::option::of(("[a-zé]{0,9}", "\\PC{1,40}")), sub in proptest::option::of(("", "[a-z:/]{1,20}")),
         ) {
-            let opens = Opens {
+            let extras = Extras {
                 stream: stream.map(|(p, n)| name(&p, &n)),
                 sub_stream: sub.map(|(p, n)| name(&p, &n)),
+                ..Extras::default()
             };
             let mut bytes = Vec::new();
-            let length = encode_record(&mut bytes, &mut header(seed), &opens, &payload);
+            let length = encode_record(&mut bytes, &mut header(seed), &extras, &payload);
             bytes.extend_from_slice(b"what follows");
             let (record, read) = decode_record(&Bytes::from(bytes)).expect("an intact record");
             prop_assert_eq!(read, length);
@@ -196,19 +239,42 @@ mod tests {
             prop_assert_eq!(record.stream, StreamId([seed as u8; 16]));
             prop_assert_eq!(record.sub, Some((SubStreamId([7; 16]), seed / 2 + 1)));
             prop_assert_eq!((record.kind, record.subject, record.time_us), (Kind(21), Subject(1), -5));
-            prop_assert_eq!(record.opens, opens);
+            prop_assert_eq!(record.extras, extras);
             prop_assert_eq!(&record.payload[..], &payload[..]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), seed: u64, at: prop::sample::Index) {
+            let _ = decode_record(&Bytes::from(bytes.clone()));
+            let _ = decode_commit(&bytes);
+            let _ = extras::decode(&bytes);
+            // Behind checksums that hold, too: what they cover is not thereby what was meant.
+            let mut frame = Vec::new();
+            encode_record(&mut frame, &mut header(seed), &Extras::default(), &bytes);
+            let at = at.index(bytes.len() + 1);
+            let extras_bytes = u16::try_from(at).expect("few bytes").to_le_bytes();
+            frame[96..98].copy_from_slice(&extras_bytes);
+            let payload_bytes = ((bytes.len() - at) as u32).to_le_bytes();
+            frame[98..102].copy_from_slice(&payload_bytes);
+            let crc = crc32fast::hash(&frame[..102]).to_le_bytes();
+            frame[102..106].copy_from_slice(&crc);
+            if let Ok((record, length)) = decode_record(&Bytes::from(frame.clone())) {
+                prop_assert_eq!(length, frame.len());
+                prop_assert_eq!(record.payload.len(), bytes.len() - at);
+            }
         }
     }
 
     #[test]
     fn every_single_bit_flip_of_a_record_is_found() {
-        let opens = Opens {
+        let extras = Extras {
             stream: Some(name("p", "session/s")),
-            sub_stream: None,
+            ..Extras::default()
         };
         let mut intact = Vec::new();
-        encode_record(&mut intact, &mut header(1), &opens, b"{\"delta\":\"hello \"}");
+        encode_record(&mut intact, &mut header(1), &extras, b"{\"delta\":\"hello \"}");
         for bit in 0..intact.len() * 8 {
             let mut damaged = intact.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -224,8 +290,8 @@ mod tests {
         let commit = |payload: &[u8]| {
             let mut buffer = Vec::new();
             begin_commit(&mut buffer);
-            encode_record(&mut buffer, &mut header(1), &Opens::default(), payload);
-            (finish_commit(&mut buffer, CommitHeader::default()), buffer)
+            encode_record(&mut buffer, &mut header(1), &Extras::default(), payload);
+            (finish_commit(&mut buffer, CommitHeader::default()).0, buffer)
         };
         let (one, two) = (commit(b"one"), commit(b"two"));
         assert_ne!(one.0, two.0);
@@ -239,10 +305,10 @@ mod tests {
     fn a_commit_is_intact_only_whole() {
         let mut buffer = Vec::new();
         begin_commit(&mut buffer);
-        encode_record(&mut buffer, &mut header(1), &Opens::default(), b"payload");
-        let hash = finish_commit(&mut buffer, CommitHeader::default());
+        encode_record(&mut buffer, &mut header(1), &Extras::default(), b"payload");
+        let (hash, _) = finish_commit(&mut buffer, CommitHeader::default());
         let frame = decode_commit(&buffer).expect("an intact commit");
-        assert_eq!((frame.bytes, frame.hash), (buffer.len(), hash));
+        assert_eq!((frame.bytes + TERMINATOR, frame.hash), (buffer.len(), hash));
         assert_eq!(buffer.len() % COMMIT_ALIGN, 0);
         let body_end = COMMIT_FRAME + frame.header.body_bytes as usize;
         for cut in 0..body_end {

@@ -1,6 +1,7 @@
-//! The seam below the truth path: the eight file operations that the log needs, and nothing else.
+//! The seam below the truth path: the file operations that the log needs, and nothing else.
 //! Implementations: `disk/fs` (a folder), `disk/memory` (with crashes), `disk/faulty` (wraps one and fails or holds calls).
 
+pub(crate) mod ahead;
 pub mod conformance;
 pub mod faulty;
 pub mod fs;
@@ -47,6 +48,12 @@ pub trait DiskFile: Send + Sync {
 
     /// Fills `into` from `offset`; `UnexpectedEof` if the file ends before.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Fills `into` from `offset` if that takes no wait for a device. `false`: it would, or nobody can tell, and what `into` then
+    /// holds says nothing. Never `true` past the end of the file.
+    fn try_read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<bool> {
+        self.read_at(offset, into).map(|()| true)
+    }
 
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -3,7 +3,9 @@
 use std::io;
 
 use crate::poison::PoisonReason;
-use crate::record::{Name, StreamId, SubStreamId, Subject};
+use crate::record::{IdempotencyKey, Name, StreamId, SubStreamId, Subject};
+use crate::run::{BuildError, RunError};
+use crate::view_store::StoreError;
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,24 @@ pub enum AppendError {
     /// A record names a sub-stream that its stream does not have.
     #[error("the stream has no sub-stream {0}")]
     UnknownSubStream(SubStreamId),
+    /// An earlier append with this idempotency key appended something else.
+    #[error("the idempotency key {0:?} was used for another append")]
+    KeyReused(IdempotencyKey),
+    /// A stream that other streams continue can't be trimmed: they read all of it.
+    #[error("the stream {0} has forks: delete them first")]
+    Forked(StreamId),
+    /// The position to fork at is not there.
+    #[error("stream {parent} can't be forked at {position}: it has the positions {oldest} to {tail}")]
+    ForkOutOfRange {
+        /// The stream to fork.
+        parent: StreamId,
+        /// The position that was asked for.
+        position: u64,
+        /// The first one that it has.
+        oldest: u64,
+        /// The last one.
+        tail: u64,
+    },
     /// The append is malformed or over a bound.
     #[error("{0}")]
     Invalid(String),
@@ -93,6 +113,9 @@ impl AppendError {
             | Self::SubStreamMismatch { .. }
             | Self::SubStreamTaken(_)
             | Self::UnknownSubStream(_)
+            | Self::KeyReused(_)
+            | Self::Forked(_)
+            | Self::ForkOutOfRange { .. }
             | Self::Invalid(_) => Remedy::FixRequest,
             Self::Full(_) => Remedy::Retry,
             Self::ViewsFailed | Self::Poisoned(_) | Self::Closed => Remedy::Reopen,
@@ -116,6 +139,26 @@ pub enum ReadError {
         /// The last one there is.
         tail: u64,
     },
+    /// The stream was deleted.
+    #[error("stream {0} was deleted")]
+    Deleted(StreamId),
+    /// The position was given up.
+    #[error("stream {stream} begins at {oldest}: what came before was trimmed")]
+    Trimmed {
+        /// The stream.
+        stream: StreamId,
+        /// The first position that it still has.
+        oldest: u64,
+    },
+    /// The stream has no such sub-stream.
+    #[error("the stream has no sub-stream {0}")]
+    UnknownSubStream(SubStreamId),
+    /// The cursor is not one of this log, or of another kind.
+    #[error("{0}")]
+    Cursor(String),
+    /// The rows that say where records are can't be read.
+    #[error("the view store failed: {0}")]
+    Store(String),
     /// A stored record is damaged.
     #[error("record {position} of stream {stream} is damaged: {what}")]
     Corrupt {
@@ -123,6 +166,14 @@ pub enum ReadError {
         stream: StreamId,
         /// The position that was asked for.
         position: u64,
+        /// What did not hold.
+        what: String,
+    },
+    /// A stored commit is damaged.
+    #[error("commit {commit} is damaged: {what}")]
+    CorruptCommit {
+        /// The commit.
+        commit: u64,
         /// What did not hold.
         what: String,
     },
@@ -139,14 +190,54 @@ pub enum ReadError {
     Closed,
 }
 
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.0)
+    }
+}
+
 impl ReadError {
     /// What to do about it.
     pub fn kind(&self) -> Remedy {
         match self {
-            Self::UnknownStream(_) | Self::BeyondTail { .. } => Remedy::FixRequest,
+            Self::UnknownStream(_)
+            | Self::UnknownSubStream(_)
+            | Self::Deleted(_)
+            | Self::Trimmed { .. }
+            | Self::Cursor(_)
+            | Self::BeyondTail { .. } => Remedy::FixRequest,
             Self::Io { .. } => Remedy::Retry,
-            Self::Corrupt { .. } => Remedy::Report,
-            Self::Closed => Remedy::Reopen,
+            Self::Corrupt { .. } | Self::CorruptCommit { .. } => Remedy::Report,
+            Self::Store(_) | Self::Closed => Remedy::Reopen,
+        }
+    }
+}
+
+/// Why records could not be given up.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RetentionError {
+    /// The stream can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The record that says so could not be appended.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A fold can't do without them.
+    #[error("{0}")]
+    Needed(String),
+    /// The files can't be changed.
+    #[error("{0}")]
+    Files(String),
+}
+
+impl RetentionError {
+    /// What to do about it.
+    pub fn kind(&self) -> Remedy {
+        match self {
+            Self::Read(error) => error.kind(),
+            Self::Append(error) => error.kind(),
+            Self::Needed(_) => Remedy::FixRequest,
+            Self::Files(_) => Remedy::Retry,
         }
     }
 }
@@ -157,6 +248,14 @@ pub enum ViewError {
     /// No stream has this id.
     #[error("there is no stream with the id {0}")]
     UnknownStream(StreamId),
+    /// The stream has no such position yet.
+    #[error("the stream ends at {tail}; there is no position {position}")]
+    BeyondTail {
+        /// The position that was asked for.
+        position: u64,
+        /// The last one there is.
+        tail: u64,
+    },
     /// The fold panicked at this position; its rows are not to be trusted.
     #[error("the view {view} of stream {stream} failed at position {position}")]
     Failed {
@@ -173,6 +272,56 @@ pub enum ViewError {
     /// The runtime is shutting down.
     #[error("the log is closed")]
     Closed,
+}
+
+/// Why segments could not be made into runs, or runs into others. Nothing is lost: what was there stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The disk failed.
+    #[error("{what} failed: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is to be clustered does not check.
+    #[error("{0}; export what can be read, or restore it from a backup")]
+    Damaged(String),
+    /// The view store failed.
+    #[error("the view store failed: {0}")]
+    Rows(String),
+    /// The log was closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+impl ClusterError {
+    pub(crate) fn io(what: &str) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_owned();
+        move |source| Self::Io { what, source }
+    }
+}
+
+impl From<RunError> for ClusterError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Io { what, source } => Self::Io { what, source },
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<BuildError> for ClusterError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Io { name, source } => Self::Io {
+                what: format!("writing {name}"),
+                source,
+            },
+            other => Self::Damaged(other.to_string()),
+        }
+    }
 }
 
 /// Why a log could not be opened. Nothing was changed, unless a message says so.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::log::Shared;
+use crate::log::{Durability, Shared};
 use crate::watermark::{Mark, Watermark};
 
 #[derive(Default)]
@@ -39,12 +39,18 @@ impl Keeper {
     pub(crate) fn run(&self, shared: &Shared, mut watermark: Watermark, mut mark: Mark) {
         let checkpoint_every = Duration::from_millis(shared.limits.checkpoint_interval_ms);
         let mark_every = Duration::from_millis(shared.limits.watermark_interval_ms);
-        let (mut checkpointed, mut marked) = (shared.env.monotonic(), shared.env.monotonic());
+        let sync_every = match shared.durability {
+            Durability::Sync => Duration::MAX,
+            Durability::Buffered { sync_every_ms } => Duration::from_millis(sync_every_ms),
+        };
+        let start = shared.env.monotonic();
+        let (mut checkpointed, mut marked, mut synced) = (start, start, start);
         loop {
             let stopping = {
                 let mut signals = self.signals.lock();
                 if !signals.stop && !signals.urgent {
-                    self.changed.wait_for(&mut signals, checkpoint_every.min(mark_every));
+                    self.changed
+                        .wait_for(&mut signals, checkpoint_every.min(mark_every).min(sync_every));
                 }
                 let urgent = std::mem::take(&mut signals.urgent);
                 let now = shared.env.monotonic();
@@ -52,14 +58,22 @@ impl Keeper {
                     checkpointed = now;
                     let stopping = signals.stop;
                     drop(signals);
-                    shared.views.checkpoint(shared.store);
+                    shared.checkpoint();
                     stopping
                 } else {
                     signals.stop
                 }
             };
             let now = shared.env.monotonic();
-            let durable = shared.durable.load(Ordering::Acquire);
+            let mut durable = shared.synced.load(Ordering::Acquire);
+            if let Durability::Buffered { .. } = shared.durability
+                && (stopping || now.saturating_sub(synced) >= sync_every)
+            {
+                synced = now;
+                if shared.sync_written().is_ok() {
+                    durable = shared.synced.load(Ordering::Acquire);
+                }
+            }
             let poisoned = shared.poison.get().is_some();
             let due = durable != mark.commit && now.saturating_sub(marked) >= mark_every;
             if !poisoned && (due || stopping) {

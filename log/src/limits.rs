@@ -10,6 +10,8 @@ pub struct Limits {
     pub commit_bytes_max: usize,
     /// Largest payload of one record.
     pub payload_bytes_max: usize,
+    /// Largest payload that is stored in the record itself; larger ones are files of their own.
+    pub inline_bytes_max: usize,
     /// Most records in one append.
     pub append_records_max: usize,
     /// Most appends that one commit takes.
@@ -30,6 +32,20 @@ pub struct Limits {
     pub checkpoint_interval_ms: u64,
     /// Longest time between a commit and a watermark that covers it.
     pub watermark_interval_ms: u64,
+    /// Full segments that are worth a run.
+    pub cluster_segments_min: usize,
+    /// Full segments at which appends wait for the clustering.
+    pub cluster_segments_max: usize,
+    /// Bytes a second that the clustering reads and writes at most; 0 for as many as it can.
+    pub cluster_bytes_per_second_max: u64,
+    /// So many runs of about one size are made into one.
+    pub run_fan_out: usize,
+    /// Runs of this size are not made larger.
+    pub run_bytes_max: u64,
+    /// Blocks of runs kept in memory.
+    pub cache_bytes_max: u64,
+    /// Streams kept in memory though nobody uses them and all their records are in runs.
+    pub idle_streams_max: usize,
     /// Callers that may wait at once for names that do not exist yet.
     pub name_waiters_max: usize,
 }
@@ -39,7 +55,8 @@ impl Default for Limits {
         Self {
             segment_bytes: 32 << 20,
             commit_bytes_max: 4 << 20,
-            payload_bytes_max: 2 << 20,
+            payload_bytes_max: 64 << 20,
+            inline_bytes_max: 256 << 10,
             append_records_max: 4_096,
             commit_appends_max: 4_096,
             queue_appends_max: 8_192,
@@ -50,6 +67,13 @@ impl Default for Limits {
             view_lag_bytes_max: 64 << 20,
             checkpoint_interval_ms: 200,
             watermark_interval_ms: 250,
+            cluster_segments_min: 2,
+            cluster_segments_max: 16,
+            cluster_bytes_per_second_max: 0,
+            run_fan_out: 8,
+            run_bytes_max: 1 << 30,
+            cache_bytes_max: 64 << 20,
+            idle_streams_max: 10_000,
             name_waiters_max: 4_096,
         }
     }

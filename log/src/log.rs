@@ -1,37 +1,43 @@
-//! The log as its callers hold it: verbs only. Each is a few lines over `writer`, `read` and `view/inline`.
+//! A log in segments and runs: what its threads share, and the way into the writer. The verbs over it are in `log/verbs`.
+
+mod verbs;
 
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-use crate::append::{Append, Appending, Target};
+use crate::append::{Append, Appending};
+use crate::blob::Blobs;
+use crate::cluster::{Cluster, Clustered, Effort};
 use crate::disk::Disk;
 use crate::disk::fs::FsDisk;
 use crate::disk::memory::MemoryDisk;
 use crate::env::{Env, SystemEnv};
-use crate::error::{AppendError, OpenError, ReadError, ViewError};
-use crate::index::{Cell, Streams};
+use crate::error::{AppendError, ClusterError, OpenError, ReadError};
+use crate::index::{Cell, Flights, Streams};
 use crate::keeper::Keeper;
+use crate::levels::PresentLevels;
 use crate::limits::Limits;
 use crate::poison::{Poison, PoisonReason};
-use crate::read::{Follow, FollowSub};
-use crate::record::{Name, Record, StreamId, SubStreamId};
+use crate::record::{Name, StreamId, SubStreamId};
 use crate::recovery;
-use crate::segment::Slots;
+use crate::run::BlockCache;
+use crate::segment::files::Files;
 use crate::segment::supply::Supply;
+use crate::segment::{Slot, Slots};
 use crate::tail::Tail;
+use crate::view::View;
 use crate::view::inline::{Folds, Views};
-use crate::view::{Fold, View, ViewId};
 use crate::view_store::fjall::FjallViews;
 use crate::view_store::memory::MemoryViews;
-use crate::view_store::{Entry, OpenViewStore, StoreError};
-use crate::writer::{self, Command, Queued};
+use crate::view_store::{OpenViewStore, StoreError};
+use crate::writer::prepare;
+use crate::writer::queued::{self, Command, Queued};
 
 /// What a log is opened with.
 #[derive(Clone)]
@@ -46,6 +52,23 @@ pub struct Options {
     pub limits: Limits,
     /// The views to fold.
     pub views: Vec<Arc<dyn View>>,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// Whether commits carry a SHA-256 over their records, so that nothing can be altered, left out or put in order anew unnoticed.
+    pub chain: bool,
+}
+
+/// What an acknowledged append survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process and of the machine: every commit is synced before anyone is told or can see it.
+    Sync,
+    /// The death of the process. A power cut may take back what was appended in the last so many milliseconds, all of it
+    /// from some commit on.
+    Buffered {
+        /// Longest time between a write and its sync.
+        sync_every_ms: u64,
+    },
 }
 
 impl Options {
@@ -61,6 +84,8 @@ impl Options {
             env: Arc::new(SystemEnv::new()),
             limits: Limits::default(),
             views: Vec::new(),
+            durability: Durability::Sync,
+            chain: true,
         })
     }
 
@@ -75,23 +100,10 @@ impl Options {
                 ..Limits::default()
             },
             views: Vec::new(),
+            durability: Durability::Sync,
+            chain: true,
         }
     }
-}
-
-/// Where a sub-stream stands. Positions and counts are durable ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SubStreamInfo {
-    /// The stream that it is part of.
-    pub stream: StreamId,
-    /// Its id.
-    pub id: SubStreamId,
-    /// Position of its record number 1.
-    pub first: u64,
-    /// Position of its last record.
-    pub last: u64,
-    /// Number of its last record.
-    pub count: u64,
 }
 
 /// What the threads of an open log share.
@@ -99,25 +111,92 @@ pub(crate) struct Shared {
     pub(crate) store: [u8; 16],
     pub(crate) env: Arc<dyn Env>,
     pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
+    pub(crate) chain: bool,
     pub(crate) poison: Poison,
     pub(crate) streams: Streams,
+    /// Appends between their lookups and their turn.
+    pub(crate) flights: Arc<Flights>,
+    /// Held to write while streams are let go of, so that nothing read from a row goes back in over something newer.
+    pub(crate) eviction: RwLock<()>,
     pub(crate) tail: Tail,
     pub(crate) slots: Slots,
+    pub(crate) levels: PresentLevels,
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) blobs: Blobs,
+    pub(crate) files: Files,
     pub(crate) views: Views,
     pub(crate) supply: Supply,
+    pub(crate) cluster: Cluster,
     pub(crate) keeper: Keeper,
-    /// Last commit that is durable and folded.
-    pub(crate) durable: AtomicU64,
+    /// Last commit that is visible: folded, and durable as far as the log promises.
+    pub(crate) visible: AtomicU64,
+    /// Last commit that is synced.
+    pub(crate) synced: AtomicU64,
+    /// The slot that is written to, and the last commit in it.
+    active: Mutex<Option<(Arc<Slot>, u64)>>,
+    /// Told of every commit.
+    pub(crate) committed: Notify,
     /// The threads beside the writer; it ends them when it ends.
     pub(crate) helpers: Mutex<Vec<JoinHandle<()>>>,
     /// Given back when the log is closed.
     pub(crate) lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
 
+/// What recovery hands over, beside what is made anew.
+pub(crate) struct Parts {
+    pub(crate) store: [u8; 16],
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
+    pub(crate) chain: bool,
+    pub(crate) slots: Slots,
+    pub(crate) levels: PresentLevels,
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) blobs: Blobs,
+    pub(crate) files: Files,
+    pub(crate) views: Views,
+    pub(crate) supply: Supply,
+    pub(crate) lock: Box<dyn Any + Send + Sync>,
+    /// Last commit, which is synced.
+    pub(crate) last: u64,
+}
+
 impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            store: parts.store,
+            env: parts.env,
+            poison: Poison::default(),
+            streams: Streams::default(),
+            flights: Arc::default(),
+            eviction: RwLock::new(()),
+            tail: Tail::new(parts.limits.tail_bytes_max),
+            limits: parts.limits,
+            durability: parts.durability,
+            chain: parts.chain,
+            slots: parts.slots,
+            levels: parts.levels,
+            cache: parts.cache,
+            blobs: parts.blobs,
+            files: parts.files,
+            views: parts.views,
+            supply: parts.supply,
+            cluster: Cluster::default(),
+            keeper: Keeper::default(),
+            visible: AtomicU64::new(parts.last),
+            synced: AtomicU64::new(parts.last),
+            active: Mutex::new(None),
+            committed: Notify::new(),
+            helpers: Mutex::default(),
+            lock: Mutex::new(Some(parts.lock)),
+        }
+    }
+
     /// Ends the other threads, the keeper after a last checkpoint, and gives the folder back. Called by the writer, last of all.
     pub(crate) fn stop_helpers(&self) {
         self.supply.stop();
+        self.cluster.stop();
         self.keeper.stop();
         for helper in self.helpers.lock().drain(..) {
             if helper.join().is_err() {
@@ -127,48 +206,146 @@ impl Shared {
         self.lock.lock().take();
     }
 
+    /// The slot that is written to.
+    pub(crate) fn active_slot(&self) -> Option<Arc<Slot>> {
+        self.active.lock().as_ref().map(|(slot, _)| slot.clone())
+    }
+
+    /// From now on this slot is written to; what was written before is synced.
+    pub(crate) fn turn_to(&self, slot: &Arc<Slot>, commit: u64) {
+        *self.active.lock() = Some((slot.clone(), commit));
+    }
+
+    /// No slot is written to.
+    pub(crate) fn turn_to_none(&self) {
+        *self.active.lock() = None;
+    }
+
+    /// A commit is written, and synced if that is what is promised.
+    pub(crate) fn written(&self, slot: &Arc<Slot>, commit: u64) {
+        *self.active.lock() = Some((slot.clone(), commit));
+        if self.durability == Durability::Sync {
+            self.synced.store(commit, Ordering::Release);
+        }
+        self.visible.store(commit, Ordering::Release);
+    }
+
+    /// Syncs what is written and is not synced. A failure poisons the log.
+    pub(crate) fn sync_written(&self) -> Result<(), PoisonReason> {
+        let Some((slot, commit)) = self.active.lock().clone() else {
+            return Ok(());
+        };
+        if self.synced.load(Ordering::Acquire) >= commit {
+            return Ok(());
+        }
+        if let Some(reason) = self.poison.get() {
+            return Err(reason.clone());
+        }
+        match slot.file.sync() {
+            Ok(()) => {
+                self.synced.fetch_max(commit, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(error) => Err(self.poison.set(format!("syncing {}: {error}", Slot::name(slot.number)))),
+        }
+    }
+
+    /// Writes the views back.
+    pub(crate) fn checkpoint(&self) {
+        self.views.checkpoint(self.store, &|| {
+            self.sync_written().map_err(|reason| StoreError(reason.to_string()))
+        });
+    }
+
     /// Loads a stream's folds if they are not in memory, and brings them up to the stream's last record. May read the disk.
-    pub(crate) fn load_folds(&self, cell: &Cell) -> Result<(), StoreError> {
+    pub(crate) fn load_folds(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
         let mut folds = cell.folds.lock();
         if let Folds::Loaded(_) = *folds {
             return Ok(());
         }
-        let mut slots = self.views.load(cell)?;
-        let last = cell.index.read().len();
-        let mut next = slots.iter().map(|slot| slot.position + 1).min().unwrap_or(last + 1);
-        while next <= last {
-            let records = self
-                .fetch_blocking(cell, next)
-                .map_err(|error| StoreError(error.to_string()))?;
-            next += records.len() as u64;
-            self.views.fold(cell, &mut slots, &records);
-        }
-        *folds = Folds::Loaded(slots);
+        let slots = self.views.load(cell)?;
+        let last = cell.index.read().last();
+        *folds = Folds::Loaded(self.folded_to(cell, slots, last)?);
         cell.loaded.store(true, Ordering::Release);
         Ok(())
     }
 
+    /// Brings folds up to a record of their stream.
+    pub(crate) fn folded_to(
+        &self,
+        cell: &Arc<Cell>,
+        mut slots: Vec<crate::view::inline::Slot>,
+        last: u64,
+    ) -> Result<Vec<crate::view::inline::Slot>, StoreError> {
+        let mut next = slots.iter().map(|slot| slot.position + 1).min().unwrap_or(last + 1);
+        while next <= last {
+            let records = self
+                .read_blocking(cell, next, last)
+                .map_err(|error| StoreError(error.to_string()))?;
+            next += records.len() as u64;
+            if records.is_empty() {
+                return Err(StoreError(format!("record {next} of {:?} was not found", cell.name)));
+            }
+            self.views.fold(&cell.name, &mut slots, &records);
+        }
+        Ok(slots)
+    }
+
     /// The same while the log runs: rows that can't be read lead to a rebuild at the next open.
-    fn load_or_invalidate(&self, cell: &Cell) -> Result<(), StoreError> {
+    fn load_or_invalidate(&self, cell: &Arc<Cell>) -> Result<(), StoreError> {
         self.load_folds(cell).inspect_err(|error| self.views.invalidate(error))
     }
 
     /// The same from an async thread.
-    async fn loaded(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    pub(crate) async fn loaded(self: &Arc<Self>, cell: &Arc<Cell>) -> Result<(), StoreError> {
         if cell.loaded.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (shared, cell) = (self.clone(), cell.clone());
-        tokio::task::spawn_blocking(move || shared.load_or_invalidate(&cell))
+        let cell = cell.clone();
+        self.blocking(move |shared| shared.load_or_invalidate(&cell)).await
+    }
+
+    /// Asks the rows of the view store off the async threads.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&Arc<Self>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.clone();
+        tokio::task::spawn_blocking(move || ask(&shared))
             .await
             .unwrap_or_else(|_| Err(StoreError("the runtime is shutting down".to_owned())))
     }
+
+    /// A stream that may be in use or not.
+    pub(crate) async fn cell(self: &Arc<Self>, stream: StreamId) -> Result<Arc<Cell>, ReadError> {
+        if let Some(cell) = self.streams.get(stream) {
+            return Ok(cell);
+        }
+        let found = self.blocking(move |shared| shared.load_stream(stream)).await;
+        found.map_err(ReadError::from)?.ok_or(ReadError::UnknownStream(stream))
+    }
+
+    /// The live stream of this name.
+    pub(crate) async fn cell_named(self: &Arc<Self>, name: &Name) -> Result<Option<Arc<Cell>>, StoreError> {
+        if let Some(cell) = self.streams.named(name) {
+            return Ok(Some(cell));
+        }
+        let name = name.clone();
+        self.blocking(move |shared| shared.find_stream(&name)).await
+    }
+
+    /// Brings a sub-stream back into memory.
+    pub(crate) async fn sub_in_memory(self: &Arc<Self>, cell: &Arc<Cell>, id: SubStreamId) -> Result<(), ReadError> {
+        let owner = cell.clone();
+        let found = self.blocking(move |shared| shared.load_sub(&owner, id, 0)).await?;
+        found.then_some(()).ok_or(ReadError::UnknownSubStream(id))
+    }
 }
 
-/// An open log. Cheap to clone; closed by [`Log::close`] or when the last clone goes.
+/// A log whose records lie in segments and runs of its own. Cheap to clone.
 #[derive(Clone)]
-pub struct Log {
-    shared: Arc<Shared>,
+pub struct SegmentLog {
+    pub(crate) shared: Arc<Shared>,
     handle: Arc<Handle>,
 }
 
@@ -188,10 +365,9 @@ impl Drop for Handle {
     }
 }
 
-impl Log {
-    /// Opens the log in `options.disk`, making it if there is none: locks, checks every commit, repairs a torn tail, brings the views up to date.
-    /// Blocks; takes time with the size of the log.
-    pub fn open(options: Options) -> Result<Self, OpenError> {
+impl SegmentLog {
+    /// Opens the log in `options.disk`, making it if there is none.
+    pub(crate) fn open(options: Options) -> Result<Self, OpenError> {
         let room = Arc::new(Semaphore::new(options.limits.queue_bytes_max));
         let (queue, commands) = mpsc::channel(options.limits.queue_appends_max);
         let (shared, writer) = recovery::open(options, commands)?;
@@ -206,175 +382,47 @@ impl Log {
         })
     }
 
-    /// Time and ids.
-    pub fn env(&self) -> &Arc<dyn Env> {
-        &self.shared.env
+    /// Tells the writer something in its turn.
+    pub(crate) async fn command(&self, command: Command) -> Result<(), AppendError> {
+        let queue = self.handle.queue.as_ref().ok_or(AppendError::Closed)?;
+        queue.send(command).await.map_err(|_| AppendError::Closed)
     }
 
-    /// Queues an append; waits while too much is queued. Appends queued one after the other are sequenced in that order.
-    /// Conditions are decided on what is sequenced before the append. The future returned resolves when it is durable, folded and visible.
-    pub async fn append(&self, append: Append) -> Result<Appending, AppendError> {
+    /// Works out what can be worked out before the writer's turn, brings into memory what it decides on, and queues the append.
+    pub(crate) async fn queue(&self, append: Append, own: bool) -> Result<Appending, AppendError> {
         if let Some(reason) = self.shared.poison.get() {
             return Err(AppendError::Poisoned(reason.clone()));
         }
-        let bytes = writer::bytes_in_commit(&self.shared, &append)?;
-        for part in &append.parts {
-            let cell = match &part.stream {
-                Target::Name(name) => self.shared.streams.named(name),
-                Target::Id(id) => self.shared.streams.get(*id),
-            };
-            if let Some(cell) = cell {
-                let loaded = self.shared.loaded(&cell).await;
-                loaded.map_err(|_| AppendError::ViewsFailed)?;
-            }
-        }
+        let bytes = queued::bytes_in_commit(&self.shared.limits, &append, own)?;
+        let (prepared, forks, mut held) = prepare::prepare(&self.shared, &append).await?;
         let permits = bytes.min(self.shared.limits.queue_bytes_max) as u32;
         let room = self.handle.room.clone().acquire_many_owned(permits).await;
+        held.room = Some(room.map_err(|_| AppendError::Closed)?);
+        let (to_sequenced, sequenced) = oneshot::channel();
         let (outcome, answer) = oneshot::channel();
         let queued = Queued {
+            fingerprint: append.key.as_ref().map_or(0, |_| queued::fingerprint(&append)),
             append,
+            prepared,
+            forks,
             bytes,
-            _room: Some(room.map_err(|_| AppendError::Closed)?),
+            held,
+            sequenced: Some(to_sequenced),
             outcome,
         };
-        let queue = self.handle.queue.as_ref().ok_or(AppendError::Closed)?;
-        queue
-            .send(Command::Append(queued))
-            .await
-            .map_err(|_| AppendError::Closed)?;
-        Ok(Appending { outcome: answer })
-    }
-
-    /// The stream of this name.
-    pub fn stream(&self, name: &Name) -> Option<StreamId> {
-        self.shared.streams.named(name).map(|cell| cell.id)
-    }
-
-    /// The name of a stream.
-    pub fn stream_name(&self, stream: StreamId) -> Option<Name> {
-        self.shared.streams.get(stream).map(|cell| cell.name.clone())
-    }
-
-    /// Position of a stream's last durable record.
-    pub fn tail(&self, stream: StreamId) -> Option<u64> {
-        let cell = self.shared.streams.get(stream)?;
-        Some(self.shared.streams.tail(&cell))
-    }
-
-    /// Number of the last durable commit.
-    pub fn last_commit(&self) -> u64 {
-        self.shared.durable.load(Ordering::Acquire)
-    }
-
-    /// The sub-stream of this name, as far as it is durable.
-    pub fn sub_stream(&self, name: &Name) -> Option<SubStreamInfo> {
-        let (cell, id) = self.shared.streams.sub_named(name)?;
-        self.shared.streams.sub_info(&cell, id)
-    }
-
-    /// The same, waiting up to `within` for it to be opened.
-    pub async fn sub_stream_within(&self, name: &Name, within: Duration) -> Option<SubStreamInfo> {
-        if let Some(found) = self.sub_stream(name) {
-            return Some(found);
-        }
-        let opened = self
-            .shared
-            .streams
-            .wait_for_sub(name, self.shared.limits.name_waiters_max);
-        let (cell, id) = tokio::time::timeout(within, opened).await.ok()??;
-        self.shared.streams.sub_info(&cell, id)
-    }
-
-    /// Where a sub-stream stands now.
-    pub fn sub_stream_info(&self, stream: StreamId, sub: SubStreamId) -> Option<SubStreamInfo> {
-        self.shared.streams.sub_info(&*self.cell(stream)?, sub)
-    }
-
-    fn cell(&self, stream: StreamId) -> Option<Arc<Cell>> {
-        self.shared.streams.get(stream)
-    }
-
-    /// Up to `limit` records from position `from` on, in order, up to the tail. Bounded by `Limits::read_*`; empty at the tail.
-    pub async fn read(&self, stream: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, ReadError> {
-        let cell = self.cell(stream).ok_or(ReadError::UnknownStream(stream))?;
-        self.shared.read(&cell, from, limit).await
-    }
-
-    /// The records at these positions, in the order given. Every position must be at or below the tail.
-    pub async fn read_positions(&self, stream: StreamId, positions: &[u64]) -> Result<Vec<Record>, ReadError> {
-        let cell = self.cell(stream).ok_or(ReadError::UnknownStream(stream))?;
-        self.shared.read_positions(&cell, positions).await
-    }
-
-    /// A cursor over a stream, from position `from` (1 is the first) on, that waits at the tail.
-    pub fn follow(&self, stream: StreamId, from: u64) -> Result<Follow, ReadError> {
-        Ok(Follow {
-            shared: self.shared.clone(),
-            cell: self.cell(stream).ok_or(ReadError::UnknownStream(stream))?,
-            next: from.max(1),
+        self.command(Command::Append(queued)).await?;
+        Ok(Appending {
+            sequenced,
+            outcome: answer,
         })
     }
 
-    /// A cursor over one sub-stream: its records with a number above `after`, waiting at the tail.
-    /// Starts at a computed position: what it reads is what was asked for and what other sub-streams put between.
-    pub fn follow_sub(&self, sub: &SubStreamInfo, after: u64) -> Result<FollowSub, ReadError> {
-        Ok(FollowSub {
-            shared: self.shared.clone(),
-            cell: self.cell(sub.stream).ok_or(ReadError::UnknownStream(sub.stream))?,
-            sub: sub.id,
-            after,
-            next: 1,
-            visited: 0,
-        })
-    }
-
-    /// Reads a stream's fold of a view; it reflects every acknowledged append. `F` must be the type that the view makes.
-    /// `read` should only take out what is needed: the writer waits for it.
-    pub async fn view<F: Fold, R>(
-        &self,
-        stream: StreamId,
-        view: ViewId,
-        read: impl FnOnce(&F) -> R,
-    ) -> Result<R, ViewError> {
-        let cell = self.cell(stream).ok_or(ViewError::UnknownStream(stream))?;
-        let loaded = self.shared.loaded(&cell).await;
-        loaded.map_err(|error| ViewError::Store(error.0))?;
-        let mut read = Some(read);
-        let once = &mut |fold: &F| read.take().map(|read| read(fold));
-        match self.shared.views.read(&cell, view, once) {
-            Some(Ok(Some(value))) => Ok(value),
-            Some(Err(error)) => Err(error),
-            Some(Ok(None)) | None => Err(ViewError::Closed),
-        }
-    }
-
-    /// Up to `limit` index rows of a view whose keys start with `prefix` and, if given, come after `after`; ascending.
-    pub async fn index(
-        &self,
-        view: ViewId,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, ViewError> {
-        let (shared, prefix, after) = (self.shared.clone(), prefix.to_vec(), after.map(<[u8]>::to_vec));
-        tokio::task::spawn_blocking(move || shared.views.index(view, &prefix, after.as_deref(), limit))
+    /// Clusters now: ends the present segment, makes runs of all full ones, and leaves out of all runs what was trimmed, deleted or erased.
+    pub async fn cluster(&self) -> Result<Clustered, ClusterError> {
+        self.seal().await.map_err(|_| ClusterError::Closed)?;
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || shared.cluster.pass(&shared, Effort::All))
             .await
-            .map_err(|_| ViewError::Closed)?
-            .map_err(|error| ViewError::Store(error.0))
-    }
-
-    /// Resolves when a write or sync failed and the log accepts nothing more.
-    pub async fn poisoned(&self) -> PoisonReason {
-        self.shared.poison.wait().await
-    }
-
-    /// Ends the writer after what is queued, writes the views back and an exact watermark. Later appends are refused; reads go on.
-    pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if let Some(queue) = &self.handle.queue
-            && queue.send(Command::Close(done)).await.is_ok()
-        {
-            let _ = closed.await;
-        }
+            .unwrap_or(Err(ClusterError::Closed))
     }
 }

@@ -1,123 +1,157 @@
-//! Reading: from memory near the tail, from the segments before it, every checksum checked. A reader is a cursor, not a queue:
-//! it scans to the tail and waits there, and lag is only a longer scan.
+//! Reading: from memory near the tail, from the segments before it, from runs before that, every checksum checked. A reader is a
+//! cursor, not a queue: it scans to the tail and waits there, and lag is only a longer scan.
+
+mod follow;
+pub(crate) mod frames;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+pub use follow::{Follow, FollowSub};
 
-use crate::codec;
 use crate::error::ReadError;
-use crate::index::{Cell, Loc};
+use crate::index::Cell;
 use crate::log::Shared;
-use crate::record::{Record, StreamId, SubStreamId};
+use crate::record::{Record, StreamId};
+use crate::run::Access;
+use frames::Segment;
 
-/// Frames nearer than this are fetched by one read, gap included.
-const COALESCE_GAP: u32 = 32 << 10;
-/// Longest such read.
-const COALESCE_BYTES: u32 = 1 << 20;
+/// Which records one call returns at most.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
 
 impl Shared {
-    /// Places of up to `limit` visible records from `from` on, within the bounds of one read.
-    fn places(&self, cell: &Cell, from: u64, limit: usize) -> Vec<Loc> {
-        let tail = self.streams.tail(cell);
-        let limit = limit.min(self.limits.read_records_max) as u64;
-        if from == 0 || limit == 0 {
-            return Vec::new();
+    pub(crate) fn bounds(&self, limit: usize) -> Bounds {
+        Bounds {
+            records: limit.min(self.limits.read_records_max),
+            bytes: self.limits.read_bytes_max,
         }
-        let to = tail.min(from.saturating_add(limit - 1));
-        let index = cell.index.read();
-        let mut bytes = 0;
-        let within = |loc: &&Loc| {
-            let first = bytes == 0;
-            bytes += loc.bytes as usize;
-            first || bytes <= self.limits.read_bytes_max
-        };
-        index.range(from, to).iter().take_while(within).copied().collect()
     }
 
-    /// The records at these places, which hold the positions given, off the async threads if the disk is needed.
-    async fn fetch(
-        self: &Arc<Self>,
-        cell: &Arc<Cell>,
-        locs: Vec<Loc>,
-        positions: Vec<u64>,
-    ) -> Result<Vec<Record>, ReadError> {
-        let mut frames = vec![None; locs.len()];
-        self.tail.lookup(&locs, &mut frames);
-        if frames.iter().all(Option::is_some) {
-            return decode(cell.id, frames, &positions);
-        }
-        let (shared, stream) = (self.clone(), cell.id);
-        let read = move || {
-            shared.read_frames(&locs, &mut frames)?;
-            decode(stream, frames, &positions)
-        };
-        tokio::task::spawn_blocking(read)
-            .await
-            .unwrap_or(Err(ReadError::Closed))
-    }
-
-    /// The same on a thread that may block.
-    pub(crate) fn fetch_blocking(&self, cell: &Cell, from: u64) -> Result<Vec<Record>, ReadError> {
-        let locs = {
-            let index = cell.index.read();
-            let to = index.len().min(from + self.limits.read_records_max as u64 - 1);
-            index.range(from, to).to_vec()
-        };
-        let positions: Vec<u64> = (from..from + locs.len() as u64).collect();
-        let mut frames = vec![None; locs.len()];
-        self.tail.lookup(&locs, &mut frames);
-        self.read_frames(&locs, &mut frames)?;
-        decode(cell.id, frames, &positions)
-    }
-
-    /// Reads the missing frames from their segments, near ones together.
-    fn read_frames(&self, locs: &[Loc], frames: &mut [Option<Bytes>]) -> Result<(), ReadError> {
-        let mut missing: Vec<usize> = (0..locs.len()).filter(|at| frames[*at].is_none()).collect();
-        missing.sort_by_key(|at| locs[*at]);
-        let mut rest = &missing[..];
-        while let Some(first) = rest.first() {
-            let start = locs[*first];
-            let mut end = start.offset + start.bytes;
-            let together = rest
-                .iter()
-                .take_while(|at| {
-                    let loc = locs[**at];
-                    let near = loc.generation == start.generation
-                        && loc.offset <= end.saturating_add(COALESCE_GAP)
-                        && (loc.offset + loc.bytes - start.offset <= COALESCE_BYTES || loc == start);
-                    if near {
-                        end = end.max(loc.offset + loc.bytes);
-                    }
-                    near
-                })
-                .count();
-            let mut bytes = vec![0; (end - start.offset) as usize];
-            let failed = |error: std::io::Error| ReadError::Io {
-                name: format!("the segment of generation {}", start.generation),
-                message: error.to_string(),
-            };
-            let slot = self.slots.get(start.generation).map_err(failed)?;
-            slot.file.read_at(u64::from(start.offset), &mut bytes).map_err(failed)?;
-            let bytes = Bytes::from(bytes);
-            for at in &rest[..together] {
-                let from = (locs[*at].offset - start.offset) as usize;
-                frames[*at] = Some(bytes.slice(from..from + locs[*at].bytes as usize));
-            }
-            rest = &rest[together..];
-        }
-        Ok(())
-    }
-
+    /// Up to `limit` visible records from `from` on. Fewer where the storage changes; none only at the tail.
     pub(crate) async fn read(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         from: u64,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        let locs = self.places(cell, from, limit);
-        let positions = (from..from + locs.len() as u64).collect();
-        self.fetch(cell, locs, positions).await
+        self.readable(cell)?;
+        let tail = self.streams.tail(cell);
+        self.read_range(cell, from, tail, self.bounds(limit)).await
+    }
+
+    /// Refuses what a caller may not see at all.
+    pub(crate) fn readable(&self, cell: &Cell) -> Result<(), ReadError> {
+        match cell.index.read().head.deleted {
+            true => Err(ReadError::Deleted(cell.id)),
+            false => Ok(()),
+        }
+    }
+
+    /// Records from `from` to at most `to`, which is visible.
+    async fn read_range(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        from: u64,
+        to: u64,
+        bounds: Bounds,
+    ) -> Result<Vec<Record>, ReadError> {
+        let segment = frames::locate(self, cell, from, to, bounds)?;
+        if let Some(records) = segment.read(self, Access::Now)? {
+            return Ok(relabelled(cell.id, records));
+        }
+        self.read_off_thread(cell.id, segment).await
+    }
+
+    async fn read_off_thread(self: &Arc<Self>, stream: StreamId, segment: Segment) -> Result<Vec<Record>, ReadError> {
+        let shared = self.clone();
+        let read = move || segment.read(&shared, Access::Wait);
+        let records = tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or(Err(ReadError::Closed))?;
+        Ok(relabelled(stream, records.unwrap_or_default()))
+    }
+
+    /// The same on a thread that may block, up to the last record that is durable. Deleted streams can be read here.
+    pub(crate) fn read_blocking(&self, cell: &Arc<Cell>, from: u64, to: u64) -> Result<Vec<Record>, ReadError> {
+        let to = to.min(cell.index.read().last());
+        let segment = frames::locate(self, cell, from, to, self.bounds(usize::MAX))?;
+        let records = segment.read(self, Access::Wait)?;
+        Ok(relabelled(cell.id, records.unwrap_or_default()))
+    }
+
+    /// Up to `limit` visible records that end at `to`, in descending order.
+    pub(crate) async fn read_back(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        to: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.readable(cell)?;
+        let to = to.min(self.streams.tail(cell));
+        let oldest = cell.oldest();
+        let Bounds { records: count, .. } = self.bounds(limit);
+        if to < oldest || count == 0 {
+            return match to {
+                0 => Ok(Vec::new()),
+                _ if count == 0 => Ok(Vec::new()),
+                _ => Err(ReadError::Trimmed {
+                    stream: cell.id,
+                    oldest,
+                }),
+            };
+        }
+        let mut records: Vec<Record> = Vec::new();
+        let (mut last, mut window, mut bytes) = (to, BACK_WINDOW, 0);
+        while last >= oldest && records.len() < count {
+            let wanted = window.min((count - records.len()) as u64);
+            let first = oldest.max((last + 1).saturating_sub(wanted));
+            let Some(page) = self.read_window(cell, first, last).await? else {
+                // Large payloads: less at a time, so that what is read and not returned stays little.
+                window = (window / 4).max(1);
+                continue;
+            };
+            for record in page.into_iter().rev() {
+                bytes += record.payload.len();
+                if bytes > self.limits.read_bytes_max && !records.is_empty() {
+                    return Ok(records);
+                }
+                records.push(record);
+                if records.len() == count {
+                    return Ok(records);
+                }
+            }
+            if first == oldest {
+                break;
+            }
+            last = first - 1;
+        }
+        Ok(records)
+    }
+
+    /// All records from `first` to `last`; `None` if they are more than a read's bytes and more than one.
+    async fn read_window(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        first: u64,
+        last: u64,
+    ) -> Result<Option<Vec<Record>>, ReadError> {
+        let mut records: Vec<Record> = Vec::new();
+        let mut bytes = 0;
+        let mut next = first;
+        while next <= last {
+            let page = self.read_range(cell, next, last, self.bounds(usize::MAX)).await?;
+            let Some(end) = page.last() else { break };
+            next = end.position + 1;
+            bytes += page.iter().map(|record| record.payload.len()).sum::<usize>();
+            records.extend(page);
+            if bytes > self.limits.read_bytes_max && first < last {
+                return Ok(None);
+            }
+        }
+        Ok(Some(records))
     }
 
     pub(crate) async fn read_positions(
@@ -125,6 +159,7 @@ impl Shared {
         cell: &Arc<Cell>,
         positions: &[u64],
     ) -> Result<Vec<Record>, ReadError> {
+        self.readable(cell)?;
         let tail = self.streams.tail(cell);
         if let Some(position) = positions.iter().find(|position| **position == 0 || **position > tail) {
             return Err(ReadError::BeyondTail {
@@ -133,28 +168,54 @@ impl Shared {
                 tail,
             });
         }
-        let mut records = Vec::with_capacity(positions.len());
-        // In pages, so that one call holds no more than a read's bound beyond what it returns.
-        for page in positions.chunks(self.limits.read_records_max) {
-            let locs = {
-                let index = cell.index.read();
-                page.iter()
-                    .flat_map(|position| index.range(*position, *position))
-                    .copied()
-                    .collect()
+        let mut sorted = positions.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut found = std::collections::HashMap::with_capacity(sorted.len());
+        // Neighbours are fetched together, the gaps between them too if they are small.
+        let mut rest = &sorted[..];
+        while let Some(first) = rest.first() {
+            let together = rest
+                .windows(2)
+                .take_while(|pair| pair[1] - pair[0] <= POSITIONS_GAP)
+                .count()
+                + 1;
+            let page = self
+                .read_range(cell, *first, rest[together - 1], self.bounds(usize::MAX))
+                .await?;
+            let Some(last) = page.last().map(|record| record.position) else {
+                return Err(ReadError::Corrupt {
+                    stream: cell.id,
+                    position: *first,
+                    what: "it was not found".to_owned(),
+                });
             };
-            records.extend(self.fetch(cell, locs, page.to_vec()).await?);
+            for record in page {
+                if rest[..together].binary_search(&record.position).is_ok() {
+                    found.insert(record.position, record);
+                }
+            }
+            rest = &rest[rest.partition_point(|position| *position <= last)..];
         }
-        Ok(records)
+        positions
+            .iter()
+            .map(|position| {
+                found.get(position).cloned().ok_or_else(|| ReadError::Corrupt {
+                    stream: cell.id,
+                    position: *position,
+                    what: "it was not found".to_owned(),
+                })
+            })
+            .collect()
     }
 
-    /// Resolves when the stream's tail is at or beyond `position`.
-    async fn wait_for(&self, cell: &Cell, position: u64) {
+    /// Resolves when the stream's tail is at or beyond `position`, or the stream is deleted.
+    pub(crate) async fn wait_for(&self, cell: &Cell, position: u64) {
         loop {
             let published = cell.wake.notified();
             tokio::pin!(published);
             published.as_mut().enable();
-            if self.streams.tail(cell) >= position {
+            if self.streams.tail(cell) >= position || cell.index.read().head.deleted {
                 return;
             }
             published.await;
@@ -162,93 +223,15 @@ impl Shared {
     }
 }
 
-fn decode(stream: StreamId, frames: Vec<Option<Bytes>>, positions: &[u64]) -> Result<Vec<Record>, ReadError> {
-    let one = |(frame, position): (Option<Bytes>, &u64)| {
-        let corrupt = |what: &str| ReadError::Corrupt {
-            stream,
-            position: *position,
-            what: what.to_owned(),
-        };
-        let frame = frame.ok_or_else(|| corrupt("it was not found"))?;
-        let (record, _) = codec::decode_record(&frame).map_err(corrupt)?;
-        if record.stream != stream || record.position != *position {
-            return Err(corrupt("another record stands in its place"));
-        }
-        Ok(record)
-    };
-    frames.into_iter().zip(positions).map(one).collect()
-}
+/// Records that a read backwards fetches at once.
+const BACK_WINDOW: u64 = 256;
+/// Positions nearer than this are read through rather than skipped.
+const POSITIONS_GAP: u64 = 16;
 
-/// A cursor over a stream. Holds a position and nothing else.
-pub struct Follow {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) cell: Arc<Cell>,
-    pub(crate) next: u64,
-}
-
-impl Follow {
-    /// The next records, at least one: scans to the tail, then waits there. Cancel-safe.
-    pub async fn page(&mut self) -> Result<Vec<Record>, ReadError> {
-        loop {
-            let records = self.shared.read(&self.cell, self.next, usize::MAX).await?;
-            if !records.is_empty() {
-                self.next += records.len() as u64;
-                return Ok(records);
-            }
-            self.shared.wait_for(&self.cell, self.next).await;
-        }
+/// What a fork shares with its parent is shown as its own.
+fn relabelled(stream: StreamId, mut records: Vec<Record>) -> Vec<Record> {
+    for record in &mut records {
+        record.stream = stream;
     }
-}
-
-/// A cursor over one sub-stream.
-pub struct FollowSub {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) cell: Arc<Cell>,
-    pub(crate) sub: SubStreamId,
-    pub(crate) after: u64,
-    pub(crate) next: u64,
-    pub(crate) visited: u64,
-}
-
-impl FollowSub {
-    /// The next records of the sub-stream, at least one; waits at the tail. Records of others are skipped. Cancel-safe.
-    pub async fn page(&mut self) -> Result<Vec<Record>, ReadError> {
-        loop {
-            let published = self.cell.wake.notified();
-            tokio::pin!(published);
-            published.as_mut().enable();
-            let wanted = self.cell.index.read().sub(self.sub).and_then(|sub| {
-                let from = self.next.max(sub.floor(self.after + 1));
-                (sub.count > self.after).then_some((from, sub.last))
-            });
-            let records = match wanted {
-                Some((from, last)) => {
-                    self.next = from;
-                    self.shared.read(&self.cell, from, (last - from + 1) as usize).await?
-                }
-                None => Vec::new(),
-            };
-            if records.is_empty() {
-                published.await;
-                continue;
-            }
-            self.next += records.len() as u64;
-            self.visited += records.len() as u64;
-            let mine = |record: &Record| {
-                record
-                    .sub
-                    .is_some_and(|(id, number)| id == self.sub && number > self.after)
-            };
-            let mine: Vec<Record> = records.into_iter().filter(mine).collect();
-            if let Some((_, number)) = mine.last().and_then(|record| record.sub) {
-                self.after = number;
-                return Ok(mine);
-            }
-        }
-    }
-
-    /// Records read so far, those of others included: what a resume costs.
-    pub fn visited(&self) -> u64 {
-        self.visited
-    }
+    records
 }

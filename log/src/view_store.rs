@@ -32,6 +32,9 @@ pub trait ViewStore: Send + Sync + 'static {
 
     /// Makes earlier writes survive a power cut.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Makes what was removed or replaced leave the disk.
+    fn compact(&self) -> Result<(), StoreError>;
 }
 
 /// Opens a view store, and puts a broken one out of the way. Called by recovery, after the segments were checked.

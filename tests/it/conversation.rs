@@ -1,6 +1,6 @@
 //! A chat: what is answered, streamed and remembered.
 
-use flowstate::{lsm, memory};
+use flowstate::{Store, fjall, lsm, memory};
 use flowstate_tests::http::{Live, call, chat, get, get_request, stream, stream_path};
 use serde_json::{Value, json};
 
@@ -253,36 +253,43 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
+/// Opens the server, asks these questions, and gives every answer that there is to GET.
+async fn run(store: Store, requests: std::ops::Range<u32>, known: u32) -> Vec<String> {
+    let (server, router) = server(store, 0).await;
+    for number in requests {
+        let session = format!("s{}", number % 2);
+        chat(&router, Some(&session), &format!("r{number}"), "hello").await;
+        stream(&router, &format!("r{number}"), "", &[]).await;
+    }
+    let mut paths = vec!["/api/flows/sessions".to_owned()];
+    for session in ["s0", "s1"] {
+        let path = format!("/api/flows/sessions/{session}");
+        paths.extend([format!("{path}/state?include_items=true"), path]);
+    }
+    paths.extend((0..known).map(|number| stream_path(&format!("r{number}"))));
+    let mut answers = Vec::new();
+    for path in paths {
+        answers.push(call(&router, get_request(&path, &[])).await.text());
+    }
+    server.close().await;
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_over_the_control_changes_no_answer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    run(fjall(folder.path()), 0..2, 2).await;
+    let answers = run(fjall(folder.path()), 2..5, 5).await;
+    assert!(answers.iter().all(|answer| answer.len() > 50), "{answers:?}");
+    assert_eq!(run(fjall(folder.path()), 0..0, 5).await, answers, "after a restart");
+    assert!(answers[1].contains("\"turns\":3"), "{}", answers[1]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_and_a_lost_or_old_view_store_change_no_answer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (views, old) = (folder.path().join("views"), folder.path().join("old"));
-    // Opens the server, asks these questions, and gives every answer that there is to GET.
-    let run = async |requests: std::ops::Range<u32>, known: u32| -> Vec<String> {
-        let (server, router) = server(lsm(folder.path()), 0).await;
-        for number in requests {
-            chat(
-                &router,
-                Some(&format!("s{}", number % 2)),
-                &format!("r{number}"),
-                "hello",
-            )
-            .await;
-            stream(&router, &format!("r{number}"), "", &[]).await;
-        }
-        let mut paths = vec!["/api/flows/sessions".to_owned()];
-        for session in ["s0", "s1"] {
-            let path = format!("/api/flows/sessions/{session}");
-            paths.extend([format!("{path}/state?include_items=true"), path]);
-        }
-        paths.extend((0..known).map(|number| stream_path(&format!("r{number}"))));
-        let mut answers = Vec::new();
-        for path in paths {
-            answers.push(call(&router, get_request(&path, &[])).await.text());
-        }
-        server.close().await;
-        answers
-    };
+    let run = |requests, known| run(lsm(folder.path()), requests, known);
     run(0..2, 2).await;
     copy(&views, &old);
     let answers = run(2..5, 5).await;

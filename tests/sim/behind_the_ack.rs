@@ -102,6 +102,7 @@ impl Fold for GatedFold {
     fn changed(&mut self, _: &mut dyn FnMut(Row)) {
         assert!(!self.boom, "asked to");
     }
+    fn rows(&self, _: &mut dyn FnMut(Row)) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,8 +115,8 @@ async fn a_record_is_shown_after_it_is_folded() {
     })];
     let log = Log::open(options).expect("open");
     append(&log, "s", "one").await.expect("append");
-    let stream = log.stream(&name("s")).expect("the stream");
-    let mut follow = log.follow(stream, 2).expect("follow");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
+    let mut follow = log.follow(stream, 2).await.expect("follow");
     let _opens = OpensAtLast(gate.clone());
     gate.close();
     let second = tokio::spawn({
@@ -128,7 +129,7 @@ async fn a_record_is_shown_after_it_is_folded() {
     tokio::task::block_in_place(|| arrivals.iter().find(|position| *position == 2)).expect("the fold has the record");
     let early = tokio::time::timeout(Duration::from_millis(50), follow.page()).await;
     assert!(early.is_err(), "read before it was folded");
-    assert_eq!(log.tail(stream), Some(1));
+    assert_eq!(log.tail(stream).await.ok(), Some(1));
     gate.open();
     assert_eq!(follow.page().await.expect("page").len(), 1);
     second.await.expect("appended");
@@ -191,6 +192,9 @@ impl ViewStore for SlowViews {
     fn flush(&self) -> Result<(), StoreError> {
         self.0.flush()
     }
+    fn compact(&self) -> Result<(), StoreError> {
+        self.0.compact()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +218,7 @@ async fn appends_wait_while_the_views_are_too_far_behind() {
     assert!(appended >= 10, "{appended} appends before the bound");
     gate.open();
     append(&log, "s", "after").await.expect("append");
-    let stream = log.stream(&name("s")).expect("the stream");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
     // The one that was waiting was queued and counts too.
     assert_eq!(read_all(&log, stream).await.len(), appended + 2);
 }
@@ -244,7 +248,7 @@ async fn index_rows_are_exact_while_they_move_to_the_store() {
     for writer in writers {
         writer.await.expect("a writer");
     }
-    let a = log.stream(&name("a")).expect("the stream");
+    let a = log.stream(&name("a")).await.expect("names").expect("the stream");
     let lines = log.view(a, ViewId(1), |fold: &LinesFold| fold.lines.len()).await;
     assert_eq!(lines.expect("view"), 400);
 }
@@ -277,7 +281,7 @@ async fn times_of_a_stream_never_go_back() {
         for _ in 0..5 {
             append(&log, "s", "x").await.expect("append");
         }
-        let stream = log.stream(&name("s")).expect("the stream");
+        let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
         let times: Vec<i64> = read_all(&log, stream)
             .await
             .iter()
@@ -303,11 +307,9 @@ async fn what_a_fold_tells_of_can_be_read() {
         let (free, held) = (format!("free{round}"), format!("held{round}"));
         append(&log, &free, "x").await.expect("append");
         append(&log, &held, "x").await.expect("append");
-        let stream = log.stream(&name(&free)).expect("the stream");
+        let stream = log.stream(&name(&free)).await.expect("names").expect("the stream");
         gate.close();
-        let both = Append {
-            parts: vec![part(&free, vec![note("open")]), part(&held, vec![note("hold")])],
-        };
+        let both = Append::of(vec![part(&free, vec![note("open")]), part(&held, vec![note("hold")])]);
         let both = log.append(both).await.expect("queue");
         tokio::task::block_in_place(|| arrivals.iter().find(|position| *position == HELD)).expect("the fold is held");
         let looking = tokio::spawn({
@@ -315,7 +317,10 @@ async fn what_a_fold_tells_of_can_be_read() {
             async move { log.view(stream, ViewId(9), |fold: &GatedFold| fold.position).await }
         });
         if let Ok(told) = tokio::time::timeout(Duration::from_millis(30), looking).await {
-            let (told, tail) = (told.expect("join").expect("view"), log.tail(stream).expect("a tail"));
+            let (told, tail) = (
+                told.expect("join").expect("view"),
+                log.tail(stream).await.expect("a tail"),
+            );
             assert!(
                 told <= tail,
                 "round {round}: a fold told of record {told}, and the stream ends at {tail}"

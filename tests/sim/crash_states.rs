@@ -45,9 +45,7 @@ async fn states_of_one_run(seed: u64) -> usize {
             for number in 0..1 + choice.below(8) {
                 let stream = format!("s{}", choice.below(3));
                 let text = format!("{state}-{part_of}-{number}-{}", "x".repeat(choice.below(3_000)));
-                let append = Append {
-                    parts: vec![part(&stream, vec![note(text.clone())])],
-                };
+                let append = Append::of(vec![part(&stream, vec![note(text.clone())])]);
                 waiting.push((stream, text, log.append(append).await.expect("queue")));
             }
         };
@@ -74,10 +72,12 @@ async fn states_of_one_run(seed: u64) -> usize {
         }
         let reopened = Log::open(options(Arc::new(left.clone()), Arc::new(seen), seed))
             .unwrap_or_else(|error| panic!("seed {seed}, state {state}: refused: {error}"));
-        torn += usize::from(reopened.stream(&name_of_node()).is_some());
+        torn += usize::from(reopened.stream(&name_of_node()).await.expect("names").is_some());
         for (stream, texts_then) in &acknowledged {
             let id = reopened
                 .stream(&name(stream))
+                .await
+                .expect("names")
                 .unwrap_or_else(|| panic!("seed {seed}: {stream} is lost"));
             let found = texts(&read_all(&reopened, id).await);
             let rows = reopened.view(id, ViewId(1), |fold: &LinesFold| {

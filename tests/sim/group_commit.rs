@@ -20,7 +20,7 @@ fn open_faulty() -> (FaultyDisk, Log) {
 }
 
 async fn lines(log: &Log, stream: &str) -> usize {
-    let stream = log.stream(&name(stream)).expect("the stream");
+    let stream = log.stream(&name(stream)).await.expect("names").expect("the stream");
     log.view(stream, ViewId(1), |fold: &LinesFold| fold.lines.len())
         .await
         .expect("view")
@@ -30,14 +30,12 @@ async fn lines(log: &Log, stream: &str) -> usize {
 async fn nothing_is_seen_before_the_sync_and_a_group_takes_one() {
     let (disk, log) = open_faulty();
     append(&log, "s", "first").await.expect("append");
-    let stream = log.stream(&name("s")).expect("the stream");
-    let mut follow = log.follow(stream, 2).expect("follow");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
+    let mut follow = log.follow(stream, 2).await.expect("follow");
 
     disk.hold_syncs("slot-000001");
     let held = log
-        .append(Append {
-            parts: vec![part("s", vec![note("held")])],
-        })
+        .append(Append::of(vec![part("s", vec![note("held")])]))
         .await
         .expect("queue");
     tokio::task::block_in_place(|| disk.wait_for_held(1));
@@ -55,14 +53,15 @@ async fn nothing_is_seen_before_the_sync_and_a_group_takes_one() {
             .is_err(),
         "read before the sync"
     );
-    assert_eq!(log.tail(stream), Some(1));
+    assert_eq!(log.tail(stream).await.ok(), Some(1));
     assert_eq!(lines(&log, "s").await, 1);
 
     let mut waiting = Vec::new();
     for number in 0..64 {
-        let one = Append {
-            parts: vec![part(&format!("s{}", number % 8), vec![note(format!("n{number}"))])],
-        };
+        let one = Append::of(vec![part(
+            &format!("s{}", number % 8),
+            vec![note(format!("n{number}"))],
+        )]);
         waiting.push(log.append(one).await.expect("queue"));
     }
     let before = disk.syncs("slot-000001");
@@ -83,26 +82,22 @@ async fn a_failed_sync_tells_every_waiter_and_stops_the_log_but_not_its_readers(
     append(&log, "s", "kept").await.expect("append");
     disk.hold_syncs("slot-000001");
     let mut waiting = vec![
-        log.append(Append {
-            parts: vec![part("s", vec![note("a")])],
-        })
-        .await
-        .expect("queue"),
+        log.append(Append::of(vec![part("s", vec![note("a")])]))
+            .await
+            .expect("queue"),
     ];
     tokio::task::block_in_place(|| disk.wait_for_held(1));
     for _ in 0..10 {
         waiting.push(
-            log.append(Append {
-                parts: vec![part("s", vec![note("b")])],
-            })
-            .await
-            .expect("queue"),
+            log.append(Append::of(vec![part("s", vec![note("b")])]))
+                .await
+                .expect("queue"),
         );
     }
     // A condition that fails because of what is not durable may not be told either.
     let mut refused = part("s", vec![note("c")]);
     refused.expect.push(Expect::Position(1));
-    waiting.push(log.append(Append { parts: vec![refused] }).await.expect("queue"));
+    waiting.push(log.append(Append::of(vec![refused])).await.expect("queue"));
     disk.fail(Call::Sync, "slot-000001", 0, std::io::ErrorKind::Other, true);
     disk.release();
     for one in waiting {
@@ -115,7 +110,7 @@ async fn a_failed_sync_tells_every_waiter_and_stops_the_log_but_not_its_readers(
         matches!(append(&log, "s", "later").await, Err(AppendError::Poisoned(_))),
         "a poisoned log never comes back"
     );
-    let stream = log.stream(&name("s")).expect("the stream");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
     assert_eq!(texts(&read_all(&log, stream).await), ["kept"]);
 }
 
@@ -134,7 +129,7 @@ async fn a_full_disk_refuses_appends_and_heals() {
         assert!(written < 100, "the disk should be full by now");
     };
     assert!(matches!(refused, AppendError::Full(_)), "{refused}");
-    let stream = log.stream(&name("s")).expect("the stream");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
     assert_eq!(read_all(&log, stream).await.len(), written, "reads go on");
     disk.heal();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -154,17 +149,13 @@ async fn an_append_to_several_streams_is_all_or_nothing() {
     append(&log, "a", "1").await.expect("append");
     let mut second = part("b", vec![note("x")]);
     second.expect.push(Expect::Exists);
-    let both = Append {
-        parts: vec![part("a", vec![note("x")]), second],
-    };
+    let both = Append::of(vec![part("a", vec![note("x")]), second]);
     let refused = log.append(both).await.expect("queue").await;
     assert!(matches!(refused, Err(AppendError::StreamAbsent(_))), "{refused:?}");
-    assert_eq!(log.stream(&name("b")), None);
-    let a = log.stream(&name("a")).expect("the stream");
-    assert_eq!(log.tail(a), Some(1), "nothing of a refused append remains");
-    let both = Append {
-        parts: vec![part("a", vec![note("x")]), part("b", vec![note("y"), note("z")])],
-    };
+    assert_eq!(log.stream(&name("b")).await.expect("names"), None);
+    let a = log.stream(&name("a")).await.expect("names").expect("the stream");
+    assert_eq!(log.tail(a).await.ok(), Some(1), "nothing of a refused append remains");
+    let both = Append::of(vec![part("a", vec![note("x")]), part("b", vec![note("y"), note("z")])]);
     let done = log.append(both).await.expect("queue").await.expect("durable");
     assert_eq!((done.parts[0].first, done.parts[0].last), (2, 2));
     assert_eq!((done.parts[1].first, done.parts[1].last), (1, 2));
@@ -174,34 +165,36 @@ async fn an_append_to_several_streams_is_all_or_nothing() {
 async fn conditions_and_names_refuse_with_the_actual_state() {
     let (_, log) = open_faulty();
     let (sub, other) = (SubStreamId([1; 16]), SubStreamId([2; 16]));
-    let open = Append {
-        parts: vec![part(
-            "s",
-            vec![sub_note(sub, Some("req"), "1"), sub_note(sub, None, "2")],
-        )],
-    };
+    let open = Append::of(vec![part(
+        "s",
+        vec![sub_note(sub, Some("req"), "1"), sub_note(sub, None, "2")],
+    )]);
     log.append(open).await.expect("queue").await.expect("durable");
-    let info = log.sub_stream(&name("req")).expect("the sub-stream");
+    let info = log
+        .sub_stream(&name("req"))
+        .await
+        .expect("names")
+        .expect("the sub-stream");
     assert_eq!((info.id, info.first, info.last, info.count), (sub, 1, 2, 2));
 
-    let taken = Append {
-        parts: vec![part("t", vec![sub_note(other, Some("req"), "1")])],
-    };
+    let taken = Append::of(vec![part("t", vec![sub_note(other, Some("req"), "1")])]);
     assert!(matches!(
         log.append(taken).await.expect("queue").await,
         Err(AppendError::SubStreamTaken(_))
     ));
-    assert_eq!(log.stream(&name("t")), None, "a refused append opens no stream");
-    let unknown = Append {
-        parts: vec![part("s", vec![sub_note(other, None, "1")])],
-    };
+    assert_eq!(
+        log.stream(&name("t")).await.expect("names"),
+        None,
+        "a refused append opens no stream"
+    );
+    let unknown = Append::of(vec![part("s", vec![sub_note(other, None, "1")])]);
     assert!(matches!(
         log.append(unknown).await.expect("queue").await,
         Err(AppendError::UnknownSubStream(_))
     ));
     let mut stale = part("s", vec![note("x")]);
     stale.expect.push(Expect::SubStreamAt(sub, 1));
-    let stale = log.append(Append { parts: vec![stale] }).await.expect("queue").await;
+    let stale = log.append(Append::of(vec![stale])).await.expect("queue").await;
     assert!(
         matches!(
             stale,
@@ -215,11 +208,9 @@ async fn conditions_and_names_refuse_with_the_actual_state() {
     );
     let mut exists = part("s", vec![note("x")]);
     exists.expect.push(Expect::Absent);
-    let exists = log.append(Append { parts: vec![exists] }).await.expect("queue").await;
+    let exists = log.append(Append::of(vec![exists])).await.expect("queue").await;
     assert!(matches!(exists, Err(AppendError::StreamExists(_))), "{exists:?}");
-    let large = Append {
-        parts: vec![part("s", vec![note("x".repeat(9 << 10))])],
-    };
+    let large = Append::of(vec![part("s", vec![note("x".repeat(65 << 10))])]);
     assert!(matches!(log.append(large).await, Err(AppendError::Invalid(_))));
 }
 
@@ -230,15 +221,13 @@ async fn a_panicking_fold_fails_its_rows_and_nothing_else() {
     append(&log, "t", "1").await.expect("append");
     let mut bad = note("2");
     bad.kind = flowstate_tests::log::PANIC;
-    log.append(Append {
-        parts: vec![part("s", vec![bad])],
-    })
-    .await
-    .expect("queue")
-    .await
-    .expect("durable");
+    log.append(Append::of(vec![part("s", vec![bad])]))
+        .await
+        .expect("queue")
+        .await
+        .expect("durable");
     append(&log, "s", "3").await.expect("the log stays open");
-    let s = log.stream(&name("s")).expect("the stream");
+    let s = log.stream(&name("s")).await.expect("names").expect("the stream");
     let failed = log.view(s, ViewId(1), |fold: &LinesFold| fold.lines.len()).await;
     assert!(
         failed
@@ -255,17 +244,21 @@ async fn a_name_can_be_waited_for() {
     let (_, log) = open_faulty();
     let waiting = tokio::spawn({
         let log = log.clone();
-        async move { log.sub_stream_within(&name("req"), Duration::from_secs(10)).await }
+        async move {
+            log.sub_stream_within(&name("req"), Duration::from_secs(10))
+                .await
+                .expect("names")
+        }
     });
     append(&log, "s", "1").await.expect("append");
     let sub = SubStreamId([1; 16]);
-    let open = Append {
-        parts: vec![part("s", vec![sub_note(sub, Some("req"), "1")])],
-    };
+    let open = Append::of(vec![part("s", vec![sub_note(sub, Some("req"), "1")])]);
     log.append(open).await.expect("queue").await.expect("durable");
     assert_eq!(waiting.await.expect("join").expect("found").first, 2);
     assert_eq!(
-        log.sub_stream_within(&name("none"), Duration::from_millis(20)).await,
+        log.sub_stream_within(&name("none"), Duration::from_millis(20))
+            .await
+            .expect("names"),
         None
     );
 }
@@ -286,18 +279,20 @@ async fn a_resume_reads_what_is_wanted_and_what_lies_between() {
         }
         for records in records.chunks(100) {
             last = Some(
-                log.append(Append {
-                    parts: vec![part("s", records.to_vec())],
-                })
-                .await
-                .expect("queue"),
+                log.append(Append::of(vec![part("s", records.to_vec())]))
+                    .await
+                    .expect("queue"),
             );
         }
     }
     last.expect("appended").await.expect("durable");
-    let info = log.sub_stream(&name("req500")).expect("the sub-stream");
-    assert_eq!((log.tail(info.stream), info.count), (Some(100_000), 100));
-    let mut follow = log.follow_sub(&info, 40).expect("follow");
+    let info = log
+        .sub_stream(&name("req500"))
+        .await
+        .expect("names")
+        .expect("the sub-stream");
+    assert_eq!((log.tail(info.stream).await.ok(), info.count), (Some(100_000), 100));
+    let mut follow = log.follow_sub(&info, 40).await.expect("follow");
     let mut numbers = Vec::new();
     while numbers.last() != Some(&100) {
         let page = follow.page().await.expect("page");
@@ -314,16 +309,12 @@ async fn after_one_failed_sync_nothing_queued_behind_it_is_written() {
     append(&log, "s", "kept").await.expect("append");
     disk.hold_syncs("slot-000001");
     let failing = log
-        .append(Append {
-            parts: vec![part("s", vec![note("a")])],
-        })
+        .append(Append::of(vec![part("s", vec![note("a")])]))
         .await
         .expect("queue");
     tokio::task::block_in_place(|| disk.wait_for_held(1));
     let behind = log
-        .append(Append {
-            parts: vec![part("s", vec![note("b")])],
-        })
+        .append(Append::of(vec![part("s", vec![note("b")])]))
         .await
         .expect("queue");
     disk.fail(Call::Sync, "slot-000001", 0, std::io::ErrorKind::Other, false);
@@ -339,9 +330,7 @@ async fn a_sub_stream_name_is_given_once_even_within_a_commit() {
     append(&log, "s", "first").await.expect("append");
     disk.hold_syncs("slot-000001");
     let held = log
-        .append(Append {
-            parts: vec![part("s", vec![note("held")])],
-        })
+        .append(Append::of(vec![part("s", vec![note("held")])]))
         .await
         .expect("queue");
     tokio::task::block_in_place(|| disk.wait_for_held(1));
@@ -350,11 +339,9 @@ async fn a_sub_stream_name_is_given_once_even_within_a_commit() {
         let open = sub_note(SubStreamId([number; 16]), Some("req"), "x");
         let stream = format!("s{number}");
         waiting.push(
-            log.append(Append {
-                parts: vec![part(&stream, vec![open])],
-            })
-            .await
-            .expect("queue"),
+            log.append(Append::of(vec![part(&stream, vec![open])]))
+                .await
+                .expect("queue"),
         );
     }
     disk.release();
@@ -371,10 +358,14 @@ async fn a_sub_stream_name_is_given_once_even_within_a_commit() {
         "{outcomes:?}"
     );
     assert_eq!(
-        log.sub_stream(&name("req")).expect("the sub-stream").id,
+        log.sub_stream(&name("req"))
+            .await
+            .expect("names")
+            .expect("the sub-stream")
+            .id,
         SubStreamId([1; 16])
     );
-    assert_eq!(log.stream(&name("s2")), None);
+    assert_eq!(log.stream(&name("s2")).await.expect("names"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,7 +386,7 @@ async fn a_folder_that_can_not_be_synced_stops_the_log_and_leaves_it_openable() 
     log.close().await;
     drop(log);
     let log = Log::open(options(Arc::new(memory), Arc::new(views), 2)).expect("open");
-    let stream = log.stream(&name("s")).expect("the stream");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
     assert_eq!(read_all(&log, stream).await.len(), written);
 }
 
@@ -408,9 +399,7 @@ async fn every_close_waits_until_the_folder_is_free() {
     append(&log, "s", "1").await.expect("append");
     disk.hold_syncs("slot-000001");
     let held = log
-        .append(Append {
-            parts: vec![part("s", vec![note("held")])],
-        })
+        .append(Append::of(vec![part("s", vec![note("held")])]))
         .await
         .expect("queue");
     tokio::task::block_in_place(|| disk.wait_for_held(1));

@@ -18,14 +18,14 @@ fn open(disk: &MemoryDisk, views: &MemoryViews) -> Result<Log, OpenError> {
 }
 
 async fn content(log: &Log) -> Vec<String> {
-    match log.stream(&name("s")) {
+    match log.stream(&name("s")).await.expect("names") {
         Some(stream) => texts(&read_all(log, stream).await),
         None => Vec::new(),
     }
 }
 
 async fn rows(log: &Log) -> (Vec<String>, usize) {
-    let stream = log.stream(&name("s")).expect("the stream");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
     let lines = log
         .view(stream, ViewId(1), |fold: &LinesFold| {
             fold.lines.values().cloned().collect()
@@ -44,7 +44,7 @@ fn last_commit(disk: &MemoryDisk) -> (u64, Vec<u8>) {
     slot.read_at(0, &mut bytes).expect("read");
     let start = bytes
         .windows(4)
-        .rposition(|window| window == b"FSc\x01")
+        .rposition(|window| window == b"FSc\x02")
         .expect("a commit");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("bytes") + 1;
     (start as u64, bytes[start..end].to_vec())
@@ -113,7 +113,10 @@ async fn a_torn_tail_is_cut_kept_aside_and_told() {
             let log = open(&disk, &views.copy()).unwrap_or_else(|error| panic!("cut at {cut}, fill {fill}: {error}"));
             assert_eq!(content(&log).await, ["one", "two"], "cut at {cut}, fill {fill}");
             append(&log, "s", "after").await.expect("append");
-            let system = log.stream(&Name::new("", "\0node").expect("name"));
+            let system = log
+                .stream(&Name::new("", "\0node").expect("name"))
+                .await
+                .expect("names");
             // A tail of zeroes from the first byte on is no tail at all.
             assert_eq!(system.is_some(), !(cut == 0 && fill == 0), "cut at {cut}, fill {fill}");
             if let Some(system) = system {
@@ -224,10 +227,9 @@ async fn the_view_store_knows_what_the_watermark_does_not() {
     let (left, seen) = (disk.crash(1), views.copy());
     log.close().await;
     let (start, commit) = last_commit(&left);
-    left.open("slot-000001")
-        .expect("open")
-        .write_at(start, &vec![0; commit.len()])
-        .expect("write");
+    let slot = left.open("slot-000001").expect("open");
+    slot.write_at(start, &vec![0; commit.len()]).expect("write");
+    slot.sync().expect("sync");
     let refused = open(&left.crash(1), &seen)
         .map(|_| ())
         .expect_err("the views have seen the commit");
@@ -348,7 +350,7 @@ async fn a_long_torn_tail_is_cut_to_its_end_once() {
     };
     for round in 0..3 {
         let mut lower = options(Arc::new(disk.clone()), Arc::new(views.clone()), round + 2);
-        (lower.limits.commit_bytes_max, lower.limits.payload_bytes_max) = (4 << 10, 2 << 10);
+        (lower.limits.commit_bytes_max, lower.limits.inline_bytes_max) = (4 << 10, 2 << 10);
         let log = Log::open(lower).expect("open");
         append(&log, "s", "short").await.expect("append");
         log.close().await;
@@ -376,8 +378,8 @@ async fn a_cut_is_told_even_if_the_open_that_made_it_failed() {
     let node = Name::new("", "\0node").expect("name");
     for _ in 0..2 {
         let log = open(&memory, &views).expect("open");
-        let node = log.stream(&node).expect("the cut is told");
-        assert_eq!(log.tail(node), Some(1), "and once");
+        let node = log.stream(&node).await.expect("names").expect("the cut is told");
+        assert_eq!(log.tail(node).await.ok(), Some(1), "and once");
         log.close().await;
     }
 }
@@ -493,7 +495,7 @@ async fn rows_that_can_not_be_read_are_rebuilt() {
     let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
     let log = open(&disk, &views).expect("open");
     append(&log, "s", "one").await.expect("append");
-    let stream = log.stream(&name("s")).expect("the stream");
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
     log.close().await;
     drop(log);
     let spoil = |views: &MemoryViews| {
@@ -547,11 +549,11 @@ async fn what_an_earlier_use_of_a_slot_left_behind_the_tail_is_no_evidence() {
     let (old, new) = (whole(&left, "slot-000001"), whole(&left, "slot-000002"));
     let start = new
         .windows(4)
-        .rposition(|window| window == b"FSc\x01")
+        .rposition(|window| window == b"FSc\x02")
         .expect("a commit");
     let end = new.iter().rposition(|byte| *byte != 0).expect("bytes") + 1;
     assert!(
-        start > 0 && old[end..].windows(4).any(|window| window == b"FSc\x01"),
+        start > 0 && old[end..].windows(4).any(|window| window == b"FSc\x02"),
         "old commits lie behind the tail"
     );
     for cut in start..end {

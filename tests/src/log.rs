@@ -59,9 +59,7 @@ pub fn part(stream: &str, records: Vec<NewRecord>) -> Part {
 
 /// Appends one record and waits until it is durable.
 pub async fn append(log: &Log, stream: &str, payload: &str) -> Result<Appended, AppendError> {
-    let append = Append {
-        parts: vec![part(stream, vec![note(payload.to_owned())])],
-    };
+    let append = Append::of(vec![part(stream, vec![note(payload.to_owned())])]);
     log.append(append).await?.await
 }
 
@@ -70,7 +68,8 @@ pub fn small_limits() -> Limits {
     Limits {
         segment_bytes: 64 << 10,
         commit_bytes_max: 16 << 10,
-        payload_bytes_max: 8 << 10,
+        payload_bytes_max: 64 << 10,
+        inline_bytes_max: 8 << 10,
         tail_bytes_max: 16 << 10,
         checkpoint_interval_ms: 5,
         watermark_interval_ms: 5,
@@ -86,6 +85,7 @@ pub fn options(disk: Arc<dyn Disk>, view_store: Arc<dyn OpenViewStore>, seed: u6
         env: Arc::new(SeededEnv::new(seed)),
         limits: small_limits(),
         views: vec![Arc::new(Lines)],
+        ..Options::in_memory()
     }
 }
 
@@ -178,5 +178,21 @@ impl Fold for LinesFold {
             });
         }
         self.written = self.lines.last_key_value().map_or(0, |(position, _)| *position);
+    }
+    fn index_rows(&self, index: &mut dyn IndexRows) {
+        if let Some((_, text)) = self.lines.last_key_value() {
+            index.put(
+                [&self.name[..], b"/", &(self.lines.len() as u32).to_be_bytes()].concat(),
+                text.clone().into_bytes(),
+            );
+        }
+    }
+    fn rows(&self, rows: &mut dyn FnMut(Row)) {
+        for (position, text) in &self.lines {
+            rows(Row {
+                key: position.to_be_bytes().to_vec(),
+                value: Some(text.clone().into_bytes()),
+            });
+        }
     }
 }

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Args;
 use super::hello_chat::hello_chat;
+use super::{Args, StoreKind};
 use crate::signals::Signals;
-use crate::{BuildError, FlowState, FlowStateBuilder, lsm};
+use crate::{BuildError, FlowState, FlowStateBuilder, fjall, lsm};
 
 /// Longest time from the first signal to the end of the process.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -102,10 +102,14 @@ async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr), StartError> {
 }
 
 async fn build(args: &Args, address: SocketAddr) -> Result<FlowState, StartError> {
+    let store = match args.store {
+        StoreKind::Lsm => lsm(&args.data_dir),
+        StoreKind::Fjall => fjall(&args.data_dir),
+    };
     let builder = FlowState::builder()
         .flow(hello_chat()?)
         .model(ScriptedModel::new(args.scripted_tokens_per_second))
-        .store(lsm(&args.data_dir))
+        .store(store)
         .allow_host(address.to_string());
     let builder = args.allow_host.iter().fold(builder, FlowStateBuilder::allow_host);
     let builder = args.allow_origin.iter().fold(builder, FlowStateBuilder::allow_origin);

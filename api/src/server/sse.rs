@@ -156,7 +156,7 @@ impl Frames {
 mod tests {
     use flowstate_engine::item::{ItemBody, ItemStatus, Role, Visibility};
     use flowstate_engine::record::{ContentDelta, ItemAdded, ItemCompleted, ItemRecord, ModelCalled, RequestCompleted};
-    use flowstate_log::record::{Kind, Opens, StreamId, Subject};
+    use flowstate_log::record::{Extras, Kind, StreamId, Subject};
     use serde::Serialize;
 
     use super::*;
@@ -175,7 +175,8 @@ mod tests {
             time_us: 5_000_999,
             causation: SUB.0,
             origin: 0,
-            opens: Opens::default(),
+            extras: Extras::default(),
+            erased: false,
             payload: serde_json::to_vec(&payload).unwrap().into(),
         }
     }

@@ -1,86 +1,68 @@
-//! The append workload on this log and on its peers, in one run: 1, 8 and 64 writers that each wait for a durable acknowledgement.
+//! W1 on this log and on its peers, in turn in one run. Every cell is a new store. FLOWSTATE_BENCH_MS: milliseconds a cell (800).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flowstate_bench::{append_of, timed, token};
-use flowstate_bench_peers::{Committer, Fjall, Sqlite, Write};
-use flowstate_log::record::Name;
+use flowstate_bench::committer::{Committer, Sink};
+use flowstate_bench::drive::{Ran, SHAPES, Shape, drive};
+use flowstate_bench::limit::Limit;
+use flowstate_bench::table::{named, print_load, rounds, size};
+use flowstate_bench_peers::{Fjall, Redis, Sqlite};
 use flowstate_log::{Log, Options};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
-const WRITERS: [u64; 3] = [1, 8, 64];
+const ROWS: [&str; 5] = ["limit", "flowstate", "fjall", "sqlite", "redis"];
 
-/// Numbers that no earlier sample used.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-fn share(count: u64, writers: u64, writer: u64) -> u64 {
-    count / writers + u64::from(writer < count % writers)
-}
-
-fn peer_append(peer: &Committer, runtime: &Runtime, writers: u64, count: u64) {
-    runtime.block_on(async {
-        let mut tasks = Vec::new();
-        for writer in 0..writers {
-            let (queue, share) = (peer.queue.clone(), share(count, writers, writer));
-            tasks.push(tokio::spawn(async move {
-                for _ in 0..share {
-                    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                    let (done, durable) = oneshot::channel();
-                    let write = Write { stream: writer, number, payload: token(number), done };
-                    assert!(queue.send(write).await.is_ok(), "the committer runs");
-                    durable.await.expect("durable");
-                }
-            }));
-        }
-        for task in tasks {
-            task.await.expect("a writer");
-        }
-    });
-}
-
-fn log_append(log: &Log, runtime: &Runtime, writers: u64, count: u64) {
-    runtime.block_on(async {
-        let mut tasks = Vec::new();
-        for writer in 0..writers {
-            let (log, share) = (log.clone(), share(count, writers, writer));
-            tasks.push(tokio::spawn(async move {
-                let stream = Name::new("", &format!("stream-{writer}")).expect("a valid name");
-                for number in 0..share {
-                    log.append(append_of(&stream, number)).await.expect("queued").await.expect("durable");
-                }
-            }));
-        }
-        for task in tasks {
-            task.await.expect("a writer");
-        }
-    });
-}
-
-fn append(c: &mut Criterion) {
+fn cell(runtime: &Runtime, row: &str, shape: Shape, time: Duration) -> Ran {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let log = Log::open(Options::in_folder(&folder.path().join("flowstate")).expect("a folder")).expect("open");
-    let fjall = Committer::start(Fjall::create(&folder.path().join("fjall")).expect("a store"));
-    let sqlite = Committer::start(Sqlite::create(&folder.path().join("sqlite")).expect("a store"));
-    let mut group = c.benchmark_group("append");
-    group.throughput(Throughput::Elements(1));
-    for writers in WRITERS {
-        group.bench_function(BenchmarkId::new("flowstate", writers), |b| {
-            b.iter_custom(|count| timed(|| log_append(&log, &runtime, writers, count)).0);
-        });
-        for (name, peer) in [("fjall", &fjall), ("sqlite", &sqlite)] {
-            group.bench_function(BenchmarkId::new(name, writers), |b| {
-                b.iter_custom(|count| timed(|| peer_append(peer, &runtime, writers, count)).0);
-            });
+    let path = folder.path();
+    fn committed(runtime: &Runtime, sink: impl Sink, shape: Shape, time: Duration) -> Ran {
+        drive(runtime, &Arc::new(Committer::start(sink)), shape, time)
+    }
+    match row {
+        "limit" => committed(runtime, Limit::create(path, true).expect("a file"), shape, time),
+        "fjall" => committed(runtime, Fjall::create(path).expect("a store"), shape, time),
+        "sqlite" => committed(runtime, Sqlite::open(&path.join("db")).expect("a store"), shape, time),
+        "redis" => {
+            let redis = runtime.block_on(Redis::start(path, shape.writers as usize));
+            drive(runtime, &Arc::new(redis.expect("a server")), shape, time)
+        }
+        _ => {
+            let log = Log::open(Options::in_folder(path).expect("a folder")).expect("a log");
+            let ran = drive(runtime, &Arc::new(log.clone()), shape, time);
+            runtime.block_on(log.close());
+            ran
         }
     }
-    group.finish();
-    runtime.block_on(log.close());
-    fjall.stop();
-    sqlite.stop();
 }
 
-criterion_group!(benches, append);
-criterion_main!(benches);
+fn main() {
+    let runtime = Runtime::new().expect("a runtime");
+    let time = Duration::from_millis(size("FLOWSTATE_BENCH_MS", 800));
+    let (mut rows, shapes) = (named(&ROWS), named(&SHAPES));
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    if let Err(reason) = runtime.block_on(Redis::start(folder.path(), 1)) {
+        println!("without Redis: {reason}");
+        rows.retain(|row| *row != "redis");
+    }
+    print_load();
+    println!(
+        "{:>8}  {:<10}{:>12}{:>8}{:>10}{:>10}{:>10}",
+        "", "", "records/s", "share", "p50 us", "p99 us", "max us"
+    );
+    for shape in shapes {
+        let numbers = rounds(size("FLOWSTATE_BENCH_ROUNDS", 3), rows.len(), |row| {
+            let ran = cell(&runtime, rows[row], shape, time);
+            [ran.rate(), ran.wait_us(0.5), ran.wait_us(0.99), ran.wait_us(1.0)]
+        });
+        let limit = rows.iter().position(|row| *row == "limit");
+        for (row, [rate, p50, p99, max]) in rows.iter().zip(&numbers) {
+            let share = limit.map_or(f64::NAN, |at| rate / numbers[at][0]);
+            println!(
+                "{:>8}  {row:<10}{rate:>12.0}{share:>8.2}{p50:>10.1}{p99:>10.1}{max:>10.0}",
+                shape.to_string()
+            );
+        }
+    }
+    print_load();
+}

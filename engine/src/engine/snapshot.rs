@@ -202,9 +202,10 @@ async fn read_open(
 ) -> Result<BTreeMap<(SubStreamId, u32), ItemRecord>, QueryError> {
     let mut found = BTreeMap::new();
     let wanted: Vec<&ItemEntry> = entries.iter().filter(|entry| entry.completed == 0).collect();
-    let (Some(mut from), Some(tail)) = (wanted.iter().map(|entry| entry.added).min(), log.tail(stream)) else {
+    let Some(mut from) = wanted.iter().map(|entry| entry.added).min() else {
         return Ok(found);
     };
+    let tail = log.tail(stream).await?;
     let mut open: BTreeMap<SubStreamId, OpenItems> =
         wanted.iter().map(|entry| (entry.sub(), OpenItems::default())).collect();
     while from <= tail {

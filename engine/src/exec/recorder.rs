@@ -257,9 +257,7 @@ impl Recorder {
 
     /// Goes on from what is durable: what was queued behind a failed append was refused with it.
     async fn resync(&self, state: &mut State) -> Result<(), RecoverError> {
-        let info = self.log.sub_stream_info(self.stream, self.sub);
-        let info =
-            info.ok_or_else(|| RecoverError::Row(format!("stream {} has no sub-stream {}", self.stream, self.sub)))?;
+        let info = self.log.sub_stream_info(self.stream, self.sub).await?;
         state.count = info.count;
         state.open = super::recover::open_items(&self.log, &info).await?;
         Ok(())
@@ -380,7 +378,7 @@ impl Recorder {
             expect: vec![Expect::SubStreamAt(self.sub, state.count)],
             records,
         };
-        let appending = self.log.append(Append { parts: vec![part] }).await?;
+        let appending = self.log.append(Append::of(vec![part])).await?;
         state.count += facts.len() as u64;
         for fact in facts {
             if let Some(completed) = state.open.apply(fact) {

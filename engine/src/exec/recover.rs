@@ -34,8 +34,7 @@ pub(crate) async fn close_open_requests(log: &Log) -> Result<usize, RecoverError
 
 async fn close_row(log: &Log, key: &[u8], value: &[u8]) -> Result<(), RecoverError> {
     let (stream, sub) = requests::open_row(key, value).map_err(RecoverError::Row)?;
-    let info = log.sub_stream_info(stream, sub);
-    let info = info.ok_or_else(|| RecoverError::Row(format!("stream {stream} has no sub-stream {sub}")))?;
+    let info = log.sub_stream_info(stream, sub).await?;
     close(log, &info).await
 }
 
@@ -62,10 +61,7 @@ async fn close(log: &Log, request: &SubStreamInfo) -> Result<(), RecoverError> {
         expect: vec![Expect::SubStreamAt(request.id, request.count)],
         records,
     };
-    let appending = log
-        .append(Append { parts: vec![part] })
-        .await
-        .map_err(RecordError::from)?;
+    let appending = log.append(Append::of(vec![part])).await.map_err(RecordError::from)?;
     appending.await.map_err(RecordError::from)?;
     Ok(())
 }

@@ -144,7 +144,7 @@ async fn accept(
         at_ms: env.now_us() / 1_000,
     };
     for _ in 0..ATTEMPTS_MAX {
-        let (target, created) = match core.log.stream(&stream_name) {
+        let (target, created) = match core.log.stream(&stream_name).await? {
             Some(stream) => {
                 accepted.project = existing_project(core, flow, submission, &session, stream).await?;
                 (Target::Id(stream), None)
@@ -265,7 +265,7 @@ async fn append(
         expect: vec![expect],
         records,
     };
-    let appended = core.log.append(Append { parts: vec![part] }).await?.await?;
+    let appended = core.log.append(Append::of(vec![part])).await?.await?;
     let part = appended
         .parts
         .first()

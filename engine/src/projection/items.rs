@@ -164,10 +164,20 @@ impl Fold for ItemsFold {
             rows(json_row(&key, &entries));
         }
     }
+
+    fn rows(&self, rows: &mut dyn FnMut(Row)) {
+        for (chunk, entries) in (0u64..).zip(self.entries.chunks(CHUNK)) {
+            rows(json_row(&chunk.to_be_bytes(), &entries));
+        }
+    }
 }
 
 /// Reads the fold of a session's items.
-pub(crate) async fn read<R>(log: &Log, stream: StreamId, read: impl FnOnce(&ItemsFold) -> R) -> Result<R, ViewError> {
+pub(crate) async fn read<R: Send>(
+    log: &Log,
+    stream: StreamId,
+    read: impl FnOnce(&ItemsFold) -> R + Send,
+) -> Result<R, ViewError> {
     log.view(stream, ID, read).await
 }
 

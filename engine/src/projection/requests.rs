@@ -158,6 +158,22 @@ impl Fold for RequestsFold {
             }
         }
     }
+
+    fn index_rows(&self, index: &mut dyn IndexRows) {
+        for (sub, _) in self
+            .requests
+            .iter()
+            .filter(|(_, row)| row.status == RequestStatus::InProgress)
+        {
+            index.put(open_key(*sub), self.stream.0.to_vec());
+        }
+    }
+
+    fn rows(&self, rows: &mut dyn FnMut(Row)) {
+        for (sub, row) in &self.requests {
+            rows(json_row(&sub.0, row));
+        }
+    }
 }
 
 fn open_key(sub: SubStreamId) -> Vec<u8> {
@@ -174,10 +190,10 @@ pub(crate) fn open_row(key: &[u8], value: &[u8]) -> Result<(StreamId, SubStreamI
 }
 
 /// Reads the fold of a session's requests.
-pub(crate) async fn read<R>(
+pub(crate) async fn read<R: Send>(
     log: &Log,
     stream: StreamId,
-    read: impl FnOnce(&RequestsFold) -> R,
+    read: impl FnOnce(&RequestsFold) -> R + Send,
 ) -> Result<R, ViewError> {
     log.view(stream, ID, read).await
 }

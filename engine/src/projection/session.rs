@@ -154,6 +154,21 @@ impl Fold for SessionFold {
             rows(json_row(KEY, summary));
         }
     }
+
+    fn index_rows(&self, index: &mut dyn IndexRows) {
+        if let Some(summary) = &self.summary {
+            for list in [List::All, List::User(&summary.user)] {
+                let key = list.key(&self.principal, summary.updated_commit, self.stream);
+                index.put(key, json_bytes(summary));
+            }
+        }
+    }
+
+    fn rows(&self, rows: &mut dyn FnMut(Row)) {
+        if let Some(summary) = &self.summary {
+            rows(json_row(KEY, summary));
+        }
+    }
 }
 
 /// A list of sessions in the index; its keys ascend from the newest to the oldest.
@@ -196,7 +211,11 @@ impl List<'_> {
 }
 
 /// Reads a session's fold.
-pub(crate) async fn read<R>(log: &Log, stream: StreamId, read: impl FnOnce(&SessionFold) -> R) -> Result<R, ViewError> {
+pub(crate) async fn read<R: Send>(
+    log: &Log,
+    stream: StreamId,
+    read: impl FnOnce(&SessionFold) -> R + Send,
+) -> Result<R, ViewError> {
     log.view(stream, ID, read).await
 }
 

@@ -97,10 +97,18 @@ impl Fold for StateFold {
             rows(json_row(KEY, &self.state));
         }
     }
+
+    fn rows(&self, rows: &mut dyn FnMut(Row)) {
+        rows(json_row(KEY, &self.state));
+    }
 }
 
 /// Reads the fold of a session's state.
-pub(crate) async fn read<R>(log: &Log, stream: StreamId, read: impl FnOnce(&StateFold) -> R) -> Result<R, ViewError> {
+pub(crate) async fn read<R: Send>(
+    log: &Log,
+    stream: StreamId,
+    read: impl FnOnce(&StateFold) -> R + Send,
+) -> Result<R, ViewError> {
     log.view(stream, ID, read).await
 }
 

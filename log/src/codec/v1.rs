@@ -1,13 +1,15 @@
-//! Format 1: the fixed headers. A new format is a new file; readers keep all old ones.
+//! Format 1: the record header, which format 2 shares, and the commit header, which is only read any more.
+//! A new format is a new file; readers keep all old ones.
 //! All integers little-endian, no padding: pinned by rkyv's format features in the root manifest and by the asserts below.
 
 use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::record::{Kind, Opens, Record, StreamId, SubStreamId, Subject};
+use super::{CommitHeader, Digest};
+use crate::record::{Extras, Kind, Record, StreamId, SubStreamId, Subject};
 
 /// The format's number, in every commit header.
-pub(crate) const FORMAT: u16 = 1;
+const FORMAT: u16 = 1;
 const COMMIT_MAGIC: [u8; 4] = *b"FSc\x01";
 
 /// A record's header on disk.
@@ -25,44 +27,38 @@ pub(crate) struct RecordHeader {
     pub(crate) time_us: i64,
     pub(crate) causation: [u8; 16],
     pub(crate) origin: u64,
-    pub(crate) names_bytes: u16,
+    pub(crate) extras_bytes: u16,
     pub(crate) payload_bytes: u32,
 }
 
 /// A commit's header on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub(crate) struct CommitHeader {
-    pub(crate) store: [u8; 16],
-    /// Of the segment slot, so that what a recycled slot held before is not taken for new.
-    pub(crate) generation: u64,
-    /// Raised at each open.
-    pub(crate) epoch: u64,
-    /// Dense, from 1.
-    pub(crate) commit: u64,
-    /// The highest commit known durable when this one was encoded: evidence for recovery.
-    pub(crate) durable_through: u64,
-    pub(crate) records: u32,
-    pub(crate) body_bytes: u32,
-    /// xxh3 of the records.
-    pub(crate) body_hash: u64,
-    /// xxh3 of the whole header of the commit before, and so of everything before; 0 for the first.
-    pub(crate) previous_hash: u64,
+#[derive(Debug, Clone, Copy, Archive, Serialize, Deserialize)]
+struct Header {
+    store: [u8; 16],
+    generation: u64,
+    epoch: u64,
+    commit: u64,
+    durable_through: u64,
+    records: u32,
+    body_bytes: u32,
+    body_hash: u64,
+    previous_hash: u64,
 }
 
 const RECORD_HEADER: usize = size_of::<ArchivedRecordHeader>();
-const COMMIT_HEADER: usize = size_of::<ArchivedCommitHeader>();
+const COMMIT_HEADER: usize = size_of::<ArchivedHeader>();
 const _: () = assert!(RECORD_HEADER == 102 && COMMIT_HEADER == 72, "the format has changed");
-const _: () = assert!(align_of::<ArchivedRecordHeader>() == 1 && align_of::<ArchivedCommitHeader>() == 1);
+const _: () = assert!(align_of::<ArchivedRecordHeader>() == 1 && align_of::<ArchivedHeader>() == 1);
 
 /// Header and its checksum.
 pub(crate) const RECORD_HEADER_FRAME: usize = RECORD_HEADER + 4;
-/// What a record takes beside its names and payload: header, header checksum, payload checksum.
+/// What a record takes beside its extras and payload: header, header checksum, payload checksum.
 pub(crate) const FRAME: usize = RECORD_HEADER_FRAME + 4;
 /// What a commit takes beside its records: magic, format, header, header checksum.
 pub(crate) const COMMIT_FRAME: usize = 4 + 2 + 2 + COMMIT_HEADER + 4;
 
 impl RecordHeader {
-    pub(crate) fn into_record(self, opens: Opens, payload: bytes::Bytes) -> Record {
+    pub(crate) fn into_record(self, extras: Extras, payload: bytes::Bytes) -> Record {
         Record {
             stream: StreamId(self.stream),
             position: self.position,
@@ -74,8 +70,9 @@ impl RecordHeader {
             time_us: self.time_us,
             causation: self.causation,
             origin: self.origin,
-            opens,
+            extras,
             payload,
+            erased: false,
         }
     }
 }
@@ -106,18 +103,6 @@ pub(crate) fn get_record_header(bytes: &[u8]) -> Result<RecordHeader, &'static s
     rkyv::from_bytes::<RecordHeader, rancor::Error>(header).map_err(|_| "the header is malformed")
 }
 
-/// Fills `into`, which is [`COMMIT_FRAME`] long.
-pub(crate) fn put_commit_header(into: &mut [u8], header: &CommitHeader) {
-    let mut bytes = Vec::with_capacity(COMMIT_FRAME);
-    bytes.extend_from_slice(&COMMIT_MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
-    bytes.extend_from_slice(&(COMMIT_HEADER as u16).to_le_bytes());
-    archive!(header, &mut bytes);
-    let crc = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    into.copy_from_slice(&bytes);
-}
-
 /// The commit header at the start of `bytes`, if it checks.
 pub(crate) fn get_commit_header(bytes: &[u8]) -> Option<CommitHeader> {
     let frame = bytes.get(..COMMIT_FRAME)?;
@@ -128,5 +113,17 @@ pub(crate) fn get_commit_header(bytes: &[u8]) -> Option<CommitHeader> {
     if crc32fast::hash(head).to_le_bytes() != crc || head[4..6] != FORMAT.to_le_bytes() {
         return None;
     }
-    rkyv::from_bytes::<CommitHeader, rancor::Error>(&head[8..]).ok()
+    let header = rkyv::from_bytes::<Header, rancor::Error>(&head[8..]).ok()?;
+    Some(CommitHeader {
+        store: header.store,
+        generation: header.generation,
+        epoch: header.epoch,
+        commit: header.commit,
+        durable_through: header.durable_through,
+        records: header.records,
+        body_bytes: header.body_bytes,
+        body_hash: header.body_hash,
+        records_digest: Digest::default(),
+        previous: Digest::of_hash(header.previous_hash),
+    })
 }

@@ -27,6 +27,15 @@ pub fn run(disk: &dyn Disk) {
         a.read_at(1, &mut read).map_err(|e| e.kind()),
         Err(ErrorKind::UnexpectedEof)
     );
+    let mut tried = [9; 6];
+    if a.try_read_at(0, &mut tried).expect("an attempt to read") {
+        assert_eq!(&tried, b"\0\0\0abc", "a read that did not wait reads the same");
+    }
+    assert_ne!(
+        a.try_read_at(1, &mut tried).map_err(|e| e.kind()),
+        Ok(true),
+        "no read reaches past the end"
+    );
     a.write_at(0, b"xyz").expect("overwrite");
     disk.open("a")
         .expect("a second handle")

@@ -22,7 +22,7 @@ pub enum Call {
     Write,
     /// `DiskFile::sync`.
     Sync,
-    /// `DiskFile::read_at`.
+    /// `DiskFile::read_at` and `DiskFile::try_read_at`.
     Read,
     /// `Disk::rename`.
     Rename,
@@ -232,6 +232,11 @@ impl DiskFile for FaultyFile {
         self.inner.read_at(offset, into)
     }
 
+    fn try_read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<bool> {
+        self.faults.check(Call::Read, &self.name)?;
+        self.inner.try_read_at(offset, into)
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
     }
@@ -258,5 +263,11 @@ mod tests {
             Err(io::ErrorKind::StorageFull)
         );
         file.write_at(0, b"c").expect("once only");
+        disk.fail(Call::Read, "slot", 0, io::ErrorKind::PermissionDenied, false);
+        assert_eq!(
+            file.try_read_at(0, &mut [0]).map_err(|e| e.kind()),
+            Err(io::ErrorKind::PermissionDenied)
+        );
+        assert!(file.try_read_at(0, &mut [0]).expect("once only"));
     }
 }

@@ -4,16 +4,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::Slot;
-use super::manifest::{Entry, Manifest};
-use crate::disk::Disk;
+use super::files::Files;
 
-const ZERO_STEP: usize = 1 << 20;
 /// How long to wait before a full disk is tried again.
 const RETRY_FULL: Duration = Duration::from_millis(500);
 
@@ -72,7 +69,7 @@ impl Supply {
     }
 
     /// The preparing thread: keeps one slot ready until stopped or until the disk fails.
-    pub(crate) fn run(&self, disk: &dyn Disk, mut manifest: Manifest, mut slots: Vec<Arc<Slot>>, bytes: u64) {
+    pub(crate) fn run(&self, files: &Files, bytes: u64) {
         let mut state = self.state.lock();
         loop {
             if state.stop {
@@ -83,7 +80,7 @@ impl Supply {
                 continue;
             }
             drop(state);
-            let prepared = prepare(disk, &mut manifest, &mut slots, bytes);
+            let prepared = files.prepare(bytes);
             state = self.state.lock();
             match prepared {
                 Ok(slot) => {
@@ -109,58 +106,7 @@ impl Supply {
 }
 
 /// Whether what a disk lacks may come back: room, or file descriptors of the process or the system (EMFILE, ENFILE on every Unix).
-fn passes(error: &io::Error) -> bool {
+pub(crate) fn passes(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         || matches!(error.raw_os_error(), Some(23 | 24))
-}
-
-/// Makes one slot: zero-filled, synced, listed. What fails on the way leaves nothing that counts.
-fn prepare(disk: &dyn Disk, manifest: &mut Manifest, slots: &mut Vec<Arc<Slot>>, bytes: u64) -> io::Result<Arc<Slot>> {
-    let number = slots.iter().map(|slot| slot.number + 1).max().unwrap_or(1);
-    let generation = slots.iter().map(|slot| slot.generation + 1).max().unwrap_or(1);
-    let name = Slot::name(number);
-    let file = match fill(disk, &name, bytes) {
-        Ok(file) => file,
-        Err(error) => {
-            // Gives the room back; if that fails too, the next open removes the file.
-            let _ = disk.remove(&name);
-            return Err(error);
-        }
-    };
-    let made = Entry {
-        slot: number,
-        generation,
-        base: 0,
-        bytes,
-    };
-    let listed = Manifest {
-        slots: slots.iter().map(|slot| slot.entry()).chain([made]).collect(),
-        ..manifest.clone()
-    };
-    // If this fails the file stays: the manifest on disk may be the new one already.
-    listed.write(disk)?;
-    *manifest = listed;
-    let slot = Arc::new(Slot {
-        number,
-        generation,
-        bytes,
-        base: AtomicU64::new(0),
-        file,
-    });
-    slots.push(slot.clone());
-    Ok(slot)
-}
-
-fn fill(disk: &dyn Disk, name: &str, bytes: u64) -> io::Result<Arc<dyn crate::disk::DiskFile>> {
-    let file = disk.create(name)?;
-    let zeroes = vec![0; ZERO_STEP];
-    let mut done = 0;
-    while done < bytes {
-        let step = (bytes - done).min(ZERO_STEP as u64);
-        file.write_at(done, &zeroes[..step as usize])?;
-        done += step;
-    }
-    file.sync()?;
-    disk.sync_dir()?;
-    Ok(file)
 }

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
@@ -32,6 +33,22 @@ impl FjallViews {
         }
     }
 
+    fn open_engine(&self) -> Result<Open, StoreError> {
+        let database = Database::builder(&self.folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .worker_threads(1)
+            .open()?;
+        let keyspace = database.keyspace(KEYSPACE, || {
+            KeyspaceCreateOptions::default()
+                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .filter_policy(FilterPolicy::disabled())
+                .max_memtable_size(MEMTABLE_BYTES)
+        })?;
+        Ok(Open { database, keyspace })
+    }
+
     /// Stands while fjall opens: its `open` can abort the process on damage, and then finding this leads to a rebuild.
     fn opening_marker(&self) -> PathBuf {
         self.folder.with_extension("opening")
@@ -50,20 +67,11 @@ impl OpenViewStore for FjallViews {
             self.discard()?;
         }
         fs::write(&marker, b"").map_err(failed("marking the view store"))?;
-        let database = Database::builder(&self.folder)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .worker_threads(1)
-            .open()?;
-        let keyspace = database.keyspace(KEYSPACE, || {
-            KeyspaceCreateOptions::default()
-                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
-                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-                .filter_policy(FilterPolicy::disabled())
-                .max_memtable_size(MEMTABLE_BYTES)
-        })?;
+        // On some damage it panics.
+        let opened = catch_unwind(AssertUnwindSafe(|| self.open_engine()));
+        let opened = opened.unwrap_or_else(|_| Err(StoreError("the engine panicked while it opened".to_owned())))?;
         fs::remove_file(&marker).map_err(failed("unmarking the view store"))?;
-        Ok(Box::new(Open { database, keyspace }))
+        Ok(Box::new(opened))
     }
 
     fn discard(&self) -> Result<(), StoreError> {
@@ -118,6 +126,11 @@ impl ViewStore for Open {
                 Ok((key.to_vec(), value.to_vec()))
             })
             .collect()
+    }
+
+    fn compact(&self) -> Result<(), StoreError> {
+        self.keyspace.rotate_memtable_and_wait()?;
+        Ok(self.keyspace.major_compact()?)
     }
 
     fn flush(&self) -> Result<(), StoreError> {

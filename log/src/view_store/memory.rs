@@ -55,6 +55,10 @@ impl ViewStore for MemoryViews {
         Ok(range.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
+    fn compact(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }

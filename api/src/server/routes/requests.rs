@@ -58,7 +58,11 @@ pub(crate) async fn stream(
         _ => api.engine.hidden_items(&found).await?,
     };
     let frames = Frames::new(request, found.sub.id, hidden);
-    Ok(sse::respond(log.follow_sub(&found.sub, after)?, frames, api.stopping))
+    Ok(sse::respond(
+        log.follow_sub(&found.sub, after).await?,
+        frames,
+        api.stopping,
+    ))
 }
 
 /// Whether the last record of a request is its terminal one.

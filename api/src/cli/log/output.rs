@@ -1,0 +1,85 @@
+//! What a command says: results to stdout, as text or JSON; progress and failures to stderr.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+use flowstate_log::folder::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use super::failure::Failure;
+
+/// How to say it.
+pub(super) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// One result: as one line of JSON, or as this text.
+    pub(super) fn say(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        let mut line = match self.json {
+            true => serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?,
+            false => text(),
+        };
+        if !line.ends_with('\n') {
+            line.push('\n');
+        }
+        let mut out = stdout().lock();
+        out.write_all(line.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|_| Failure::NobodyReads)
+    }
+
+    /// Something to know that is no result.
+    pub(super) fn note(&self, text: &str) {
+        // That nobody reads stderr is no reason to stop.
+        let _ = match self.json {
+            true => writeln!(stderr(), "{}", json!({ "note": text })),
+            false => writeln!(stderr(), "flowstate: {text}"),
+        };
+    }
+
+    pub(super) fn fail(&self, failure: &Failure) {
+        let _ = match self.json {
+            true => writeln!(stderr(), "{}", json!({ "error": failure.to_string() })),
+            false => writeln!(stderr(), "flowstate: {failure}"),
+        };
+    }
+
+    /// A bar for something long; shown on a terminal only, and not beside JSON.
+    pub(super) fn bar(&self) -> Bar {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        if self.json || !stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg:20} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Bar(bar)
+    }
+}
+
+/// See [`Output::bar`]. Gone when dropped.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(super) fn show(&self, progress: Progress) {
+        self.0.set_length(progress.total.max(progress.done));
+        self.0.set_position(progress.done);
+        self.0.set_message(progress.step);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Bytes as people read them.
+pub(super) fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}

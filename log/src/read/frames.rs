@@ -1,0 +1,252 @@
+//! Where the records of a range lie, and fetching them: located under the stream's lock, which pins the files, then read without it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Bounds;
+use crate::codec;
+use crate::error::ReadError;
+use crate::index::{Cell, Loc};
+use crate::levels::{Levels, up_to_damage};
+use crate::log::Shared;
+use crate::record::{Record, StreamId};
+use crate::run::Access;
+use crate::segment::Slot;
+
+/// Frames nearer than this are fetched by one read, gap included.
+const COALESCE_GAP: u32 = 32 << 10;
+/// Longest such read.
+const COALESCE_BYTES: u32 = 1 << 20;
+/// Longest read that an async thread may try by itself, from what the system has in memory.
+const NOW_BYTES: usize = 256 << 10;
+
+/// A range of one stream's records in one kind of place.
+pub(crate) struct Segment {
+    /// Whose records they are: the stream that was asked for, or one that it continues.
+    cell: Arc<Cell>,
+    from: u64,
+    erased: bool,
+    bytes_max: usize,
+    place: Place,
+}
+
+enum Place {
+    Nowhere,
+    /// In segments, which stay as they are while they are held.
+    Slots(Vec<Loc>, Vec<Arc<Slot>>),
+    /// In runs.
+    Runs {
+        levels: Arc<Levels>,
+        to: u64,
+        bounds: Bounds,
+    },
+}
+
+/// Where the records from `from` on lie, up to `to` or to where the kind of place changes.
+pub(crate) fn locate(
+    shared: &Shared,
+    cell: &Arc<Cell>,
+    from: u64,
+    to: u64,
+    bounds: Bounds,
+) -> Result<Segment, ReadError> {
+    let trimmed = cell.index.read().head.trimmed;
+    if from > 0 && from <= trimmed {
+        return Err(ReadError::Trimmed {
+            stream: cell.id,
+            oldest: trimmed + 1,
+        });
+    }
+    // Up through the streams that this one continues, to the one that has the record.
+    let (mut owner, mut to) = (cell, to);
+    while let Some(fork) = &owner.parent
+        && from <= fork.position
+    {
+        to = to.min(fork.position);
+        owner = &fork.cell;
+    }
+    let index = owner.index.read();
+    let mut segment = Segment {
+        cell: owner.clone(),
+        from,
+        erased: index.head.erased,
+        bytes_max: bounds.bytes,
+        place: Place::Nowhere,
+    };
+    let to = to.min(from.saturating_add(bounds.records as u64).saturating_sub(1));
+    if from == 0 || bounds.records == 0 || from > to {
+        return Ok(segment);
+    }
+    if from <= index.head.trimmed {
+        return Err(ReadError::Trimmed {
+            stream: cell.id,
+            oldest: index.head.trimmed + 1,
+        });
+    }
+    segment.place = if from <= index.clustered() {
+        // After the lock was taken: these runs have all that the index has let go.
+        Place::Runs {
+            levels: shared.levels.get(),
+            to: to.min(index.clustered()),
+            bounds,
+        }
+    } else {
+        let mut bytes = 0;
+        let within = |loc: &Loc| {
+            let first = bytes == 0;
+            bytes += loc.bytes as usize;
+            first || bytes <= bounds.bytes
+        };
+        let locs: Vec<Loc> = index.range(from, to).take_while(within).collect();
+        let mut slots: Vec<Arc<Slot>> = Vec::new();
+        for loc in &locs {
+            if slots.last().is_none_or(|slot| slot.generation != loc.generation) {
+                slots.push(
+                    shared
+                        .slots
+                        .get(loc.generation)
+                        .map_err(|error| failed(loc.generation, &error))?,
+                );
+            }
+        }
+        Place::Slots(locs, slots)
+    };
+    Ok(segment)
+}
+
+fn failed(generation: u32, error: &std::io::Error) -> ReadError {
+    ReadError::Io {
+        name: format!("the segment of generation {generation}"),
+        message: error.to_string(),
+    }
+}
+
+impl Segment {
+    /// The records; `None` if that would block and `access` is `Now`.
+    pub(crate) fn read(&self, shared: &Shared, access: Access) -> Result<Option<Vec<Record>>, ReadError> {
+        let records = match &self.place {
+            Place::Nowhere => return Ok(Some(Vec::new())),
+            Place::Slots(locs, slots) => {
+                let mut frames = vec![None; locs.len()];
+                shared.tail.lookup(locs, &mut frames);
+                if !read_frames(locs, slots, &mut frames, access)? {
+                    return Ok(None);
+                }
+                let whole = frames.into_iter().enumerate().map(|(at, frame)| {
+                    let position = self.from + at as u64;
+                    decode(
+                        self.cell.id,
+                        position,
+                        &frame.ok_or_else(|| self.corrupt(position, "it was not found"))?,
+                    )
+                });
+                up_to_damage(whole)?
+            }
+            Place::Runs { levels, to, bounds } => match levels.read(&self.cell, self.from, *to, *bounds, access)? {
+                Some(records) => records,
+                None => return Ok(None),
+            },
+        };
+        self.whole(shared, records, access)
+    }
+
+    /// Checks that the records are the ones asked for, fetches payloads that lie in blobs, and takes away what was erased.
+    fn whole(&self, shared: &Shared, records: Vec<Record>, access: Access) -> Result<Option<Vec<Record>>, ReadError> {
+        let spilled = |record: &Record| record.extras.blob.is_some() && !self.erased;
+        if access == Access::Now && records.iter().any(spilled) {
+            return Ok(None);
+        }
+        let mut bytes = 0;
+        let bounded = |(position, record): &(u64, Record)| {
+            let spilled = record.extras.blob.filter(|_| !self.erased).map_or(0, |blob| blob.bytes);
+            bytes += usize::try_from(spilled).unwrap_or(usize::MAX);
+            *position == self.from || bytes <= self.bytes_max
+        };
+        let bounded = (self.from..).zip(records).take_while(bounded);
+        let checked = bounded.map(|(position, mut record)| {
+            if record.stream != self.cell.id || record.position != position {
+                return Err(self.corrupt(position, "another record stands in its place"));
+            }
+            if self.erased {
+                record.erased = true;
+                record.payload = Bytes::new();
+                record.extras = crate::record::Extras::default();
+            } else if let Some(blob) = record.extras.blob {
+                let content = shared.blobs.read(self.cell.name.principal(), &blob);
+                record.payload = content.map_err(|what| self.corrupt(position, &what))?;
+            }
+            Ok(record)
+        });
+        up_to_damage(checked).map(Some)
+    }
+
+    fn corrupt(&self, position: u64, what: &str) -> ReadError {
+        ReadError::Corrupt {
+            stream: self.cell.id,
+            position,
+            what: what.to_owned(),
+        }
+    }
+}
+
+fn decode(stream: StreamId, position: u64, frame: &Bytes) -> Result<Record, ReadError> {
+    codec::decode_record(frame)
+        .map(|(record, _)| record)
+        .map_err(|what| ReadError::Corrupt {
+            stream,
+            position,
+            what: what.to_owned(),
+        })
+}
+
+/// Reads the missing frames from their segments, near ones together; `false` if that would block.
+fn read_frames(
+    locs: &[Loc],
+    slots: &[Arc<Slot>],
+    frames: &mut [Option<Bytes>],
+    access: Access,
+) -> Result<bool, ReadError> {
+    let mut rest = 0;
+    let mut allowed = NOW_BYTES;
+    while let Some(skipped) = frames[rest..].iter().position(Option::is_none) {
+        rest += skipped;
+        // A stream's records lie in the order of their positions.
+        let start = locs[rest];
+        let mut end = start.offset + start.bytes;
+        let together = locs[rest..]
+            .iter()
+            .take_while(|loc| {
+                let near = loc.generation == start.generation
+                    && loc.offset <= end.saturating_add(COALESCE_GAP)
+                    && (loc.offset + loc.bytes - start.offset <= COALESCE_BYTES || **loc == start);
+                if near {
+                    end = end.max(loc.offset + loc.bytes);
+                }
+                near
+            })
+            .count();
+        let mut bytes = vec![0; (end - start.offset) as usize];
+        let slot = slots.iter().find(|slot| slot.generation == start.generation);
+        let slot = slot.ok_or_else(|| failed(start.generation, &std::io::Error::other("it is not held")))?;
+        let offset = u64::from(start.offset);
+        let read = match access {
+            Access::Wait => slot.file.read_at(offset, &mut bytes).map(|()| true),
+            Access::Now if bytes.len() > allowed => Ok(false),
+            Access::Now => {
+                allowed -= bytes.len();
+                slot.file.try_read_at(offset, &mut bytes)
+            }
+        };
+        if !read.map_err(|error| failed(start.generation, &error))? {
+            return Ok(false);
+        }
+        let bytes = Bytes::from(bytes);
+        for at in rest..rest + together {
+            let from = (locs[at].offset - start.offset) as usize;
+            frames[at] = Some(bytes.slice(from..from + locs[at].bytes as usize));
+        }
+        rest += together;
+    }
+    Ok(true)
+}
