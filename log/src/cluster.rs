@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::ClusterError;
 use crate::levels::Levels;
 use crate::log::Shared;
-use crate::record::{Digest, StreamId};
+use crate::record::StreamId;
 use crate::run::Run;
 use crate::segment::Slot;
 use crate::segment::manifest::{Hex, RunEntry};
@@ -214,19 +214,14 @@ fn segments(
         }
     }
     shared.slots.release(sorted.last, &generations);
-    release_blobs(shared, &released, done)
+    shared.blobs.release(&released);
+    Ok(())
 }
 
 /// Gives back the room of a run that was not built to its end, and that no manifest lists.
 fn remove_unfinished(shared: &Shared, number: u32) {
     // If this fails, the next run of this number or the next open replaces it.
     let _ = shared.files.disk.remove(&crate::run::name(number));
-}
-
-fn release_blobs(shared: &Shared, addresses: &[Digest], done: &mut Clustered) -> Result<(), ClusterError> {
-    let freed = shared.blobs.release(addresses);
-    done.bytes_freed += freed.map_err(shared.doubtful("removing payload files"))?;
-    Ok(())
 }
 
 impl Clustered {
@@ -328,7 +323,8 @@ fn replace(
     }
     shared.files.disk.sync_dir().map_err(shared.doubtful("removing runs"))?;
     done.bytes_freed += freed;
-    release_blobs(shared, &released, done)
+    shared.blobs.release(&released);
+    Ok(())
 }
 
 impl Shared {
