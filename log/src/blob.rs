@@ -249,7 +249,11 @@ mod tests {
         blobs.release(&[one.address]);
         assert_eq!(blobs.sweep(|| false).expect("sweep"), 0);
         blobs.release(&[one.address]);
-        assert_eq!(blobs.sweep(|| true).expect("sweep"), 0, "it may be needed after a restart");
+        assert_eq!(
+            blobs.sweep(|| true).expect("sweep"),
+            0,
+            "it may be needed after a restart"
+        );
         assert_eq!(blobs.sweep(|| false).expect("sweep"), 100_000);
         assert_eq!(
             (blobs.read("ann", &one).is_err(), blobs.read("bob", &other).is_ok()),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 pub(crate) use flights::{Flight, Flights};
@@ -70,7 +71,7 @@ pub(crate) struct Index {
     pub(crate) head: Head,
     /// Up to which position `head`, `subs` and `answered` reflect the records.
     applied: u64,
-    subs: HashMap<SubStreamId, Kept<SubStream>>,
+    subs: FxHashMap<SubStreamId, Kept<SubStream>>,
     answered: HashMap<IdempotencyKey, Kept<Answered>>,
     /// What the catalog's rows lack.
     pub(crate) changed: Changed,
@@ -112,7 +113,7 @@ impl<T> Kept<T> {
 #[derive(Default)]
 pub(crate) struct Changed {
     pub(crate) head: bool,
-    pub(crate) subs: HashSet<SubStreamId>,
+    pub(crate) subs: FxHashSet<SubStreamId>,
     pub(crate) answered: HashSet<IdempotencyKey>,
     /// Commits by which records went or lost their payloads.
     pub(crate) removals: Vec<u64>,
@@ -446,13 +447,23 @@ pub(crate) struct Batch {
     pub(crate) locs: Vec<Loc>,
 }
 
+impl Batch {
+    pub(crate) fn of(cell: Arc<Cell>) -> Self {
+        Self {
+            cell,
+            records: Vec::new(),
+            locs: Vec::new(),
+        }
+    }
+}
+
 /// A sub-stream's name, where it is, and its id.
 pub(crate) type OpenedSub = (Name, StreamId, SubStreamId);
 
 /// All streams in use.
 #[derive(Default)]
 pub(crate) struct Streams {
-    by_id: RwLock<HashMap<StreamId, Arc<Cell>>>,
+    by_id: RwLock<FxHashMap<StreamId, Arc<Cell>>>,
     by_name: RwLock<BTreeMap<Name, Arc<Cell>>>,
     subs: RwLock<HashMap<Name, (StreamId, SubStreamId)>>,
     /// Streams that may have forks: those that have a row of one, or had one since the log was opened.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::append::{Append, Appending};
 use crate::blob::Blobs;
@@ -37,6 +37,7 @@ use crate::view_store::fjall::FjallViews;
 use crate::view_store::memory::MemoryViews;
 use crate::view_store::{OpenViewStore, StoreError};
 use crate::writer::prepare;
+use crate::writer::queue::Queue;
 use crate::writer::queued::{self, Command, Queued};
 
 /// What a log is opened with.
@@ -350,15 +351,16 @@ pub struct SegmentLog {
 }
 
 struct Handle {
-    queue: Option<mpsc::Sender<Command>>,
+    queue: Arc<Queue>,
+    /// Bytes of [`crate::limits::Limits::queue_bytes_max`] that are free.
     room: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // The writer ends when no sender is left; then the folder is free for another open.
-        self.queue.take();
+        // The writer ends after what is queued; then the folder is free for another open.
+        self.queue.close();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -369,10 +371,10 @@ impl SegmentLog {
     /// Opens the log in `options.disk`, making it if there is none.
     pub(crate) fn open(options: Options) -> Result<Self, OpenError> {
         let room = Arc::new(Semaphore::new(options.limits.queue_bytes_max));
-        let (queue, commands) = mpsc::channel(options.limits.queue_appends_max);
-        let (shared, writer) = recovery::open(options, commands)?;
+        let queue = Arc::new(Queue::default());
+        let (shared, writer) = recovery::open(options, queue.clone())?;
         let handle = Handle {
-            queue: Some(queue),
+            queue,
             room,
             writer: Some(writer),
         };
@@ -383,9 +385,8 @@ impl SegmentLog {
     }
 
     /// Tells the writer something in its turn.
-    pub(crate) async fn command(&self, command: Command) -> Result<(), AppendError> {
-        let queue = self.handle.queue.as_ref().ok_or(AppendError::Closed)?;
-        queue.send(command).await.map_err(|_| AppendError::Closed)
+    pub(crate) fn command(&self, command: Command) -> Result<(), AppendError> {
+        self.handle.queue.push(command).map_err(|_| AppendError::Closed)
     }
 
     /// Works out what can be worked out before the writer's turn, brings into memory what it decides on, and queues the append.
@@ -395,7 +396,10 @@ impl SegmentLog {
         }
         let bytes = queued::bytes_in_commit(&self.shared.limits, &append, own)?;
         let (prepared, forks, mut held) = prepare::prepare(&self.shared, &append).await?;
-        let permits = bytes.min(self.shared.limits.queue_bytes_max) as u32;
+        let limits = &self.shared.limits;
+        // A small one takes what leaves room for no more than may wait.
+        let share = limits.queue_bytes_max.div_ceil(limits.queue_appends_max.max(1));
+        let permits = bytes.max(share).min(limits.queue_bytes_max) as u32;
         let room = self.handle.room.clone().acquire_many_owned(permits).await;
         held.room = Some(room.map_err(|_| AppendError::Closed)?);
         let (to_sequenced, sequenced) = oneshot::channel();
@@ -409,8 +413,9 @@ impl SegmentLog {
             held,
             sequenced: Some(to_sequenced),
             outcome,
+            runtime: tokio::runtime::Handle::try_current().ok(),
         };
-        self.command(Command::Append(queued)).await?;
+        self.command(Command::Append(queued))?;
         Ok(Appending {
             sequenced,
             outcome: answer,

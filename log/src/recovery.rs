@@ -27,7 +27,7 @@ use crate::segment::manifest::{self, Manifest};
 use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
 use crate::watermark::{self, Mark, Watermark};
-use crate::writer::queued::Queue;
+use crate::writer::queue::Queue;
 use crate::writer::{Position, Writer};
 pub(crate) use repair::TORN;
 use scan::Scan;
@@ -52,7 +52,7 @@ pub(crate) fn lock(disk: &dyn Disk) -> Result<Box<dyn std::any::Any + Send + Syn
 }
 
 /// Opens a log and starts its threads.
-pub(crate) fn open(options: Options, commands: Queue) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
+pub(crate) fn open(options: Options, commands: Arc<Queue>) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
     let Options {
         disk,
         view_store,
@@ -246,9 +246,20 @@ fn place(scan: &Scan, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
     (ready, position)
 }
 
+/// How far the threads that work ahead or behind stand back for those that somebody waits for: a nice value.
+const BACKGROUND_NICE: i32 = 10;
+
+/// Lets other threads go first. Only Linux has a priority for each thread.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICE) {
+        tracing::debug!(%error, "a background thread keeps its priority");
+    }
+}
+
 fn start(
     shared: Arc<Shared>,
-    commands: Queue,
+    commands: Arc<Queue>,
     position: Position,
     segment_bytes: u64,
     watermark: Watermark,
@@ -257,11 +268,15 @@ fn start(
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let preparing = {
         let shared = shared.clone();
-        thread("log-supply").spawn(move || shared.supply.run(&shared.files, segment_bytes))
+        thread("log-supply").spawn(move || {
+            step_back();
+            shared.supply.run(&shared.files, segment_bytes);
+        })
     };
     let clustering = {
         let shared = shared.clone();
         thread("log-cluster").spawn(move || {
+            step_back();
             if catch_unwind(AssertUnwindSafe(|| shared.cluster.run(&shared))).is_err() {
                 shared.poison.set("the clustering thread panicked".to_owned());
             }
@@ -285,11 +300,7 @@ fn start(
         }
     }
     *shared.helpers.lock() = helpers;
-    let mut writer = Writer {
-        shared: shared.clone(),
-        queue: commands,
-        at: position,
-    };
+    let mut writer = Writer::new(shared.clone(), commands, position);
     if let Some(error) = trouble {
         shared.stop_helpers();
         return Err(io("starting a thread")(error));

@@ -155,7 +155,7 @@ impl SegmentLog {
     /// Ends the segment that is written to, so that it can be clustered.
     pub(crate) async fn seal(&self) -> Result<(), AppendError> {
         let (done, sealed) = tokio::sync::oneshot::channel();
-        self.command(Command::Seal(done)).await?;
+        self.command(Command::Seal(done))?;
         sealed.await.map_err(|_| AppendError::Closed)
     }
 }

@@ -1,13 +1,16 @@
 //! The one thread that appends. It drains what waits into one commit: sequence, one write, one sync, fold, publish, acknowledge.
 //! It never reads a disk. Every outcome, a failed condition included, leaves it only after the sync of everything it was decided on.
 
+mod answers;
 pub(crate) mod prepare;
+pub(crate) mod queue;
 pub(crate) mod queued;
 mod sequence;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
@@ -18,12 +21,17 @@ use crate::codec::{self, COMMIT_ALIGN, COMMIT_FRAME, CommitHeader, TERMINATOR};
 use crate::error::AppendError;
 use crate::index::{Batch, Loc};
 use crate::log::{Durability, Shared};
-use crate::record::{Digest, Kind, Name, StreamId, SubStreamId, Subject};
+use crate::record::{Digest, Kind, Name, SubStreamId, Subject};
 use crate::segment::Slot;
 use crate::segment::supply::Trouble;
 use crate::view::inline::Folds;
-use queued::{Command, Held, Prepared, Queue, Queued};
-use sequence::Group;
+use answers::{Answer, Answers};
+use queue::Queue;
+use queued::{Command, Held, Prepared, Queued};
+use sequence::{Group, Wanted};
+
+/// Who is to be told by a task of their runtime is told by the writer if it has nothing else to do and that task has not begun by then.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// Where the writer goes on.
 pub(crate) struct Position {
@@ -38,37 +46,39 @@ pub(crate) struct Position {
 /// The writer thread's state.
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) at: Position,
+    answers: Answers,
 }
 
-/// Who waits for an append, and what was decided.
-type Answer = (
-    oneshot::Sender<Result<Appended, AppendError>>,
-    Result<Appended, AppendError>,
-    Held,
-);
-
 impl Writer {
-    /// Runs until closed or until every sender is gone.
+    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, at: Position) -> Self {
+        Self {
+            shared,
+            queue,
+            at,
+            answers: Answers::default(),
+        }
+    }
+
+    /// Runs until it is told to close or the queue is closed.
     pub(crate) fn run(mut self) {
         let mut waiting = VecDeque::new();
         let mut commands = Vec::new();
-        let max = self.shared.limits.commit_appends_max;
         let (mut closing, mut sealing) = (Vec::new(), Vec::new());
         loop {
-            if waiting.is_empty() && self.queue.blocking_recv_many(&mut commands, max) == 0 {
-                break;
-            }
-            while commands.len() + waiting.len() < max
-                && let Ok(command) = self.queue.try_recv()
-            {
-                commands.push(command);
+            let open = self.queue.take(&mut commands);
+            if commands.is_empty() && waiting.is_empty() {
+                if !open {
+                    break;
+                }
+                self.rest();
+                continue;
             }
             for command in commands.drain(..) {
                 match command {
                     Command::Append(queued) if closing.is_empty() => waiting.push_back(queued),
-                    Command::Append(queued) => drop(queued.outcome.send(Err(AppendError::Closed))),
+                    Command::Append(_) => {}
                     Command::Seal(done) => sealing.push(done),
                     Command::Close(done) => closing.push(done),
                 }
@@ -90,16 +100,26 @@ impl Writer {
             }
         }
         self.queue.close();
-        while let Ok(command) = self.queue.try_recv() {
-            match command {
-                Command::Append(queued) => drop(queued.outcome.send(Err(AppendError::Closed))),
-                Command::Seal(_) => {}
-                Command::Close(done) => closing.push(done),
-            }
-        }
+        self.queue.take(&mut commands);
+        closing.extend(commands.into_iter().filter_map(|command| match command {
+            Command::Close(done) => Some(done),
+            // Dropped: who waits for it is told that the log is closed.
+            Command::Append(_) | Command::Seal(_) => None,
+        }));
+        self.answers.tell();
         self.shared.stop_helpers();
         for done in closing {
             let _ = done.send(());
+        }
+    }
+
+    /// Waits for something to do. Nobody is left without an answer meanwhile.
+    fn rest(&self) {
+        if self.answers.wait() {
+            self.queue.wait(Some(PATIENCE));
+            self.answers.tell();
+        } else {
+            self.queue.wait(None);
         }
     }
 
@@ -139,6 +159,7 @@ impl Writer {
             held: Held::default(),
             sequenced: None,
             outcome,
+            runtime: None,
         }]));
         answer.try_recv().unwrap_or(Err(AppendError::Closed))
     }
@@ -147,15 +168,15 @@ impl Writer {
     fn commit(&mut self, waiting: &mut VecDeque<Queued>) {
         if let Some(reason) = self.shared.poison.get() {
             let refusal = AppendError::Poisoned(reason.clone());
-            return refuse(waiting, &refusal);
+            return self.refuse(waiting, &refusal);
         }
         let limits = &self.shared.limits;
         if self.shared.views.wait_below(limits.view_lag_bytes_max).is_err() {
-            return refuse(waiting, &AppendError::ViewsFailed);
+            return self.refuse(waiting, &AppendError::ViewsFailed);
         }
         let most = limits.commit_bytes_max - COMMIT_FRAME - COMMIT_ALIGN;
         let (mut bytes, mut count) = (0, 0);
-        for queued in waiting.iter() {
+        for queued in waiting.iter().take(limits.commit_appends_max) {
             if count > 0 && bytes + queued.bytes > most {
                 break;
             }
@@ -164,41 +185,36 @@ impl Writer {
         }
         let slot = match self.room_for((COMMIT_FRAME + bytes + COMMIT_ALIGN) as u64) {
             Ok(slot) => slot,
-            Err(refusal) => return refuse(waiting, &refusal),
+            Err(refusal) => return self.refuse(waiting, &refusal),
         };
 
         let mut group = Group::new(COMMIT_FRAME + bytes + COMMIT_ALIGN + TERMINATOR);
         let commit = self.at.commit + 1;
         let now_us = self.shared.env.now_us();
-        let answers: Vec<Answer> = waiting
-            .drain(..count)
-            .map(|queued| {
-                let Queued {
-                    sequenced,
-                    outcome,
-                    held,
-                    ..
-                } = queued;
-                let decided = group.sequence(
-                    &self.shared,
-                    sequence::Wanted {
-                        append: queued.append,
-                        prepared: queued.prepared,
-                        forks: queued.forks,
-                        fingerprint: queued.fingerprint,
-                    },
-                    commit,
-                    now_us,
-                );
-                if let (Some(to), Ok(appended)) = (sequenced, &decided) {
-                    let _ = to.send(appended.clone());
-                }
-                (outcome, decided, held)
-            })
-            .collect();
+        let mut runtime = None;
+        let mut answers: Vec<Answer> = Vec::with_capacity(count);
+        for queued in waiting.drain(..count) {
+            let wanted = Wanted {
+                append: queued.append,
+                prepared: queued.prepared,
+                forks: queued.forks,
+                fingerprint: queued.fingerprint,
+                found: &queued.held.parts,
+            };
+            let outcome = group.sequence(&self.shared, wanted, commit, now_us);
+            if let (Some(to), Ok(appended)) = (queued.sequenced, &outcome) {
+                let _ = to.send(appended.clone());
+            }
+            runtime = queued.runtime;
+            answers.push(Answer {
+                to: queued.outcome,
+                outcome,
+                held: queued.held,
+            });
+        }
         if group.records.is_empty() {
             // Decided on what is visible alone: the commit before this is written, and synced if that is what is promised.
-            return answer(answers);
+            return self.answers.give(answers, runtime);
         }
 
         let records_digest = group.records_digest();
@@ -227,10 +243,11 @@ impl Writer {
         if let Err(error) = written {
             let reason = format!("writing commit {commit} to {}: {error}", Slot::name(slot.number));
             let refusal = AppendError::Poisoned(self.shared.poison.set(reason));
-            for (to, _, _held) in answers {
-                let _ = to.send(Err(refusal.clone()));
+            for answer in &mut answers {
+                answer.outcome = Err(refusal.clone());
             }
-            return refuse(waiting, &refusal);
+            self.answers.give(answers, None);
+            return self.refuse(waiting, &refusal);
         }
         group.buffer.truncate(length);
 
@@ -239,7 +256,16 @@ impl Writer {
         self.at.commit = commit;
         self.at.hash = hash;
         self.take_in(&slot, offset as u32, group);
-        answer(answers);
+        self.answers.give(answers, runtime);
+    }
+
+    fn refuse(&self, waiting: &mut VecDeque<Queued>, refusal: &AppendError) {
+        let refused = waiting.drain(..).map(|queued| Answer {
+            to: queued.outcome,
+            outcome: Err(refusal.clone()),
+            held: queued.held,
+        });
+        self.answers.give(refused.collect(), None);
     }
 
     /// The slot to write to, changing to the next one if `bytes` do not fit into the present one.
@@ -281,27 +307,23 @@ impl Writer {
     /// Folds, publishes and hands on what has just become durable.
     fn take_in(&self, slot: &Arc<Slot>, offset: u32, group: Group) {
         let shared = &self.shared;
+        let mut batches: Vec<Batch> = group.cells().map(|cell| Batch::of(cell.clone())).collect();
         let bytes = Bytes::from(group.buffer);
         shared.tail.push(slot.generation, offset, bytes.clone());
         shared
             .slots
             .note(self.at.commit, slot.generation, offset, bytes.len() as u32);
         let mut opened = Vec::new();
-        let mut by_stream: HashMap<StreamId, Batch> = HashMap::new();
         for sequenced in group.records {
+            let batch = &mut batches[sequenced.stream];
             if let Some(name) = sequenced.extras.sub_stream.clone() {
-                opened.push((name, sequenced.cell.id, SubStreamId(sequenced.header.sub_stream)));
+                opened.push((name, batch.cell.id, SubStreamId(sequenced.header.sub_stream)));
             }
             let payload = sequenced.spilled.unwrap_or_else(|| {
                 let end = sequenced.offset + sequenced.bytes - 4;
                 bytes.slice(end - sequenced.header.payload_bytes as usize..end)
             });
-            let stream = by_stream.entry(sequenced.cell.id).or_insert_with(|| Batch {
-                cell: sequenced.cell,
-                records: Vec::new(),
-                locs: Vec::new(),
-            });
-            stream.locs.push(Loc {
+            batch.locs.push(Loc {
                 generation: slot.generation,
                 offset: offset + sequenced.offset as u32,
                 bytes: sequenced.bytes as u32,
@@ -309,14 +331,16 @@ impl Writer {
             if let Some(blob) = &sequenced.extras.blob {
                 shared.blobs.refer(&blob.address);
             }
-            stream
+            batch
                 .records
                 .push(sequenced.header.into_record(sequenced.extras, payload));
         }
+        // What was only looked at, or only refused, stays out.
+        batches.retain(|batch| !batch.records.is_empty());
         let turn = shared.views.turn.read();
         // Held until the records are visible: what a fold tells of can be read.
-        let mut held: Vec<MutexGuard<'_, Folds>> = Vec::with_capacity(by_stream.len());
-        for Batch { cell, records, .. } in by_stream.values() {
+        let mut held: Vec<MutexGuard<'_, Folds>> = Vec::with_capacity(batches.len());
+        for Batch { cell, records, .. } in &batches {
             let mut folds = cell.folds.lock();
             match &mut *folds {
                 Folds::Loaded(slots) => {
@@ -330,9 +354,9 @@ impl Writer {
             }
             held.push(folds);
         }
-        shared.streams.publish(by_stream.values(), &opened);
+        shared.streams.publish(batches.iter(), &opened);
         drop(held);
-        let cells = || by_stream.values().map(|batch| &batch.cell);
+        let cells = || batches.iter().map(|batch| &batch.cell);
         shared.views.folded(cells(), bytes.len(), self.at.commit, self.at.hash);
         drop(turn);
         shared.written(slot, self.at.commit);
@@ -344,14 +368,10 @@ impl Writer {
     }
 }
 
-fn answer(answers: Vec<Answer>) {
-    for (to, outcome, _held) in answers {
-        let _ = to.send(outcome);
-    }
-}
-
-fn refuse(waiting: &mut VecDeque<Queued>, refusal: &AppendError) {
-    for queued in waiting.drain(..) {
-        let _ = queued.outcome.send(Err(refusal.clone()));
+impl Drop for Writer {
+    /// However it ends, nobody waits for a writer that is gone.
+    fn drop(&mut self) {
+        self.queue.close();
+        self.queue.take(&mut Vec::new());
     }
 }

@@ -301,7 +301,7 @@ impl Verbs for SegmentLog {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let (done, closed) = oneshot::channel();
-            if self.command(Command::Close(done)).await.is_ok() {
+            if self.command(Command::Close(done)).is_ok() {
                 let _ = closed.await;
             }
         })

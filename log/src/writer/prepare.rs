@@ -39,11 +39,11 @@ pub(crate) async fn prepare(
             recall(shared, &held, cell, key.clone()).await?;
         }
         let named = subs(shared, &held, cell.as_ref(), part).await?;
-        held.cells.extend(named);
-        if let Some(cell) = cell {
-            shared.loaded(&cell).await.map_err(failed)?;
-            held.cells.push(cell);
+        held.owners.extend(named);
+        if let Some(cell) = &cell {
+            shared.loaded(cell).await.map_err(failed)?;
         }
+        held.parts.push(cell);
     }
     let (prepared, blobs) = payloads(shared, append).await?;
     held.blobs = blobs;

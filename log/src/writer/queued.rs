@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::append::{Append, Appended, Sub, Target};
@@ -36,6 +37,8 @@ pub(crate) struct Queued {
     pub(crate) held: Held,
     pub(crate) sequenced: Option<oneshot::Sender<Appended>>,
     pub(crate) outcome: oneshot::Sender<Result<Appended, AppendError>>,
+    /// Where its caller runs.
+    pub(crate) runtime: Option<Handle>,
 }
 
 /// What an append holds until its outcome is known.
@@ -43,8 +46,10 @@ pub(crate) struct Queued {
 pub(crate) struct Held {
     /// Room in the queue.
     pub(crate) room: Option<OwnedSemaphorePermit>,
-    /// Streams that it names, or that those continue.
-    pub(crate) cells: Vec<Arc<Cell>>,
+    /// The stream that each part names, if it was there when it was looked up.
+    pub(crate) parts: Vec<Option<Arc<Cell>>>,
+    /// Streams whose sub-streams it names.
+    pub(crate) owners: Vec<Arc<Cell>>,
     /// Blobs that it refers to.
     pub(crate) blobs: Vec<Pinned>,
     pub(crate) flight: Option<Flight>,
@@ -191,6 +196,3 @@ pub(crate) fn fingerprint(append: &Append) -> u64 {
     }
     hash.digest()
 }
-
-/// The queue's two ends.
-pub(crate) type Queue = mpsc::Receiver<Command>;

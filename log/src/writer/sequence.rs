@@ -1,10 +1,10 @@
 //! Sequencing: checks an append against what comes before it, in memory alone, and encodes its records into the commit.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::queued::{ForkSeed, Prepared};
 use crate::append::{Append, Appended, AppendedPart, Expect, Part, Sub, Target};
@@ -23,8 +23,8 @@ struct Pending {
     cell: Arc<Cell>,
     position: u64,
     time_us: i64,
-    subs: HashMap<SubStreamId, u64>,
-    versions: HashMap<Subject, u64>,
+    subs: FxHashMap<SubStreamId, u64>,
+    versions: FxHashMap<Subject, u64>,
     /// Opened by this commit: the first record introduces it.
     opened: bool,
     deleted: bool,
@@ -42,8 +42,8 @@ impl Pending {
             cell,
             position,
             time_us,
-            subs: HashMap::new(),
-            versions: HashMap::new(),
+            subs: FxHashMap::default(),
+            versions: FxHashMap::default(),
             opened,
             deleted,
             trimmed,
@@ -67,7 +67,8 @@ impl Pending {
 
 /// A record of the commit being made.
 pub(super) struct Sequenced {
-    pub(super) cell: Arc<Cell>,
+    /// Its stream's number in [`Group::cells`].
+    pub(super) stream: usize,
     pub(super) header: RecordHeader,
     pub(super) extras: Extras,
     /// The payload, if it lies in a blob.
@@ -77,34 +78,47 @@ pub(super) struct Sequenced {
     pub(super) bytes: usize,
 }
 
-/// One commit in the making.
+/// One commit in the making. Streams that it touches are numbered in it.
 pub(super) struct Group {
     pub(super) buffer: Vec<u8>,
     pub(super) records: Vec<Sequenced>,
     digests: Vec<Digest>,
-    streams: HashMap<StreamId, Pending>,
-    names: HashMap<Name, StreamId>,
+    streams: Vec<Pending>,
+    numbers: FxHashMap<StreamId, usize>,
+    /// Those that it opens.
+    names: HashMap<Name, usize>,
     subs: HashSet<Name>,
     answered: HashMap<(StreamId, IdempotencyKey), Answered>,
     /// Streams that were forked in this commit.
-    forked: HashSet<StreamId>,
+    forked: FxHashSet<StreamId>,
 }
 
 /// What is to be appended, with what was worked out for it.
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     pub(super) append: Append,
     pub(super) prepared: Vec<Prepared>,
     pub(super) forks: Vec<ForkSeed>,
     pub(super) fingerprint: u64,
+    /// The stream that each part names, if it was there when it was looked up.
+    pub(super) found: &'a [Option<Arc<Cell>>],
+}
+
+/// Where a part of an append goes.
+#[derive(Clone, Copy)]
+enum Place {
+    /// To this stream of the group.
+    There(usize),
+    /// To the stream that this append opens as its first, second...
+    Opened(usize),
 }
 
 /// What the parts of one append would add, kept apart until all of them are allowed.
 #[derive(Default)]
 struct Checked {
-    ids: Vec<StreamId>,
+    places: Vec<Place>,
     opened: Vec<(Name, Arc<Cell>)>,
     sub_names: HashSet<Name>,
-    sub_ids: HashSet<(StreamId, SubStreamId)>,
+    sub_ids: FxHashSet<(StreamId, SubStreamId)>,
     forked: Vec<StreamId>,
 }
 
@@ -116,12 +130,18 @@ impl Group {
             buffer,
             records: Vec::new(),
             digests: Vec::new(),
-            streams: HashMap::new(),
+            streams: Vec::new(),
+            numbers: FxHashMap::default(),
             names: HashMap::new(),
             subs: HashSet::new(),
             answered: HashMap::new(),
-            forked: HashSet::new(),
+            forked: FxHashSet::default(),
         }
+    }
+
+    /// The streams that were touched, by number.
+    pub(super) fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
+        self.streams.iter().map(|pending| &pending.cell)
     }
 
     /// Of all records so far; zero if the chain is not kept.
@@ -136,7 +156,7 @@ impl Group {
     pub(super) fn sequence(
         &mut self,
         shared: &Shared,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         commit: u64,
         now_us: i64,
     ) -> Result<Appended, AppendError> {
@@ -145,6 +165,7 @@ impl Group {
             prepared,
             forks,
             fingerprint,
+            found,
         } = wanted;
         if let Some(key) = &append.key
             && let Some(answer) = self.repeated(shared, &append.parts, key, fingerprint)?
@@ -154,31 +175,39 @@ impl Group {
         let mut checked = Checked::default();
         let mut seeds = forks;
         for (number, part) in append.parts.iter().enumerate() {
-            self.check(shared, (number, part), &mut seeds, &mut checked)?;
+            let found = found.get(number).and_then(Option::as_ref);
+            self.check(shared, (number, part), found, &mut seeds, &mut checked)?;
         }
         // From here on nothing fails.
+        let first_opened = self.streams.len();
         for (name, cell) in checked.opened {
-            self.names.insert(name, cell.id);
-            self.streams.insert(cell.id, Pending::new(cell, true));
+            self.names.insert(name, self.streams.len());
+            self.add(cell, true);
         }
         self.subs.extend(checked.sub_names);
         self.forked.extend(checked.forked);
-        let parts = self.places(&append.parts, &checked.ids);
+        let mut numbers = checked.places;
+        let numbers = numbers.drain(..).map(|place| match place {
+            Place::There(number) => number,
+            Place::Opened(number) => first_opened + number,
+        });
+        let numbers: Vec<usize> = numbers.collect();
+        let parts = self.positions(&append.parts, &numbers);
         let mut repeatable = append.key.map(|key| Repeatable {
             key,
             fingerprint,
             parts: parts.clone(),
         });
-        if let (Some(repeatable), Some(id)) = (&repeatable, checked.ids.first()) {
+        if let (Some(repeatable), Some(first)) = (&repeatable, parts.first()) {
             let answered = Answered {
                 commit,
                 repeatable: repeatable.clone(),
             };
-            self.answered.insert((*id, repeatable.key.clone()), answered);
+            self.answered.insert((first.stream, repeatable.key.clone()), answered);
         }
         let mut prepared = prepared.into_iter();
-        for (part, id) in append.parts.into_iter().zip(checked.ids) {
-            self.encode(shared, part, id, &mut prepared, repeatable.take(), (commit, now_us));
+        for (part, number) in append.parts.into_iter().zip(numbers) {
+            self.encode(shared, part, number, &mut prepared, repeatable.take(), (commit, now_us));
         }
         Ok(Appended {
             commit,
@@ -187,9 +216,56 @@ impl Group {
         })
     }
 
+    fn add(&mut self, cell: Arc<Cell>, opened: bool) -> usize {
+        let number = self.streams.len();
+        self.numbers.insert(cell.id, number);
+        self.streams.push(Pending::new(cell, opened));
+        number
+    }
+
+    /// A stream's number in this commit.
+    fn number(&mut self, cell: &Arc<Cell>) -> usize {
+        match self.numbers.get(&cell.id) {
+            Some(number) => *number,
+            None => self.add(cell.clone(), false),
+        }
+    }
+
+    /// The live stream of this name, with this commit's changes.
+    fn named(&mut self, shared: &Shared, name: &Name) -> Option<usize> {
+        let number = match self.names.get(name) {
+            Some(number) => *number,
+            None => self.number(&shared.streams.named(name)?),
+        };
+        (!self.streams[number].deleted).then_some(number)
+    }
+
+    /// The stream that a part names. `found` is what its name stood for earlier, and stands for until that one is deleted.
+    fn find(
+        &mut self,
+        shared: &Shared,
+        target: &Target,
+        found: Option<&Arc<Cell>>,
+    ) -> Result<Option<usize>, AppendError> {
+        match target {
+            Target::Id(id) => {
+                if let Some(number) = self.numbers.get(id) {
+                    return Ok(Some(*number));
+                }
+                let cell = shared.streams.get(*id).ok_or(AppendError::UnknownStream(*id))?;
+                Ok(Some(self.number(&cell)))
+            }
+            Target::Name(name) | Target::Fork { name, .. } => {
+                let number = found.map(|cell| self.number(cell));
+                let number = number.filter(|number| !self.streams[*number].deleted);
+                Ok(number.or_else(|| self.named(shared, name)))
+            }
+        }
+    }
+
     /// The answer that an earlier append with this key was given.
     fn repeated(
-        &self,
+        &mut self,
         shared: &Shared,
         parts: &[Part],
         key: &IdempotencyKey,
@@ -197,7 +273,9 @@ impl Group {
     ) -> Result<Option<Appended>, AppendError> {
         let id = match parts.first().map(|part| &part.stream) {
             Some(Target::Id(id)) => Some(*id),
-            Some(Target::Name(name) | Target::Fork { name, .. }) => self.named(shared, name),
+            Some(Target::Name(name) | Target::Fork { name, .. }) => {
+                self.named(shared, name).map(|number| self.streams[number].cell.id)
+            }
             None => None,
         };
         let Some(id) = id else { return Ok(None) };
@@ -216,38 +294,17 @@ impl Group {
         }))
     }
 
-    /// The live stream of this name, with this commit's changes.
-    fn named(&self, shared: &Shared, name: &Name) -> Option<StreamId> {
-        let id = match self.names.get(name) {
-            Some(id) => *id,
-            None => shared.streams.named(name)?.id,
-        };
-        let deleted = self.streams.get(&id).is_some_and(|state| state.deleted);
-        (!deleted).then_some(id)
-    }
-
     fn check(
         &mut self,
         shared: &Shared,
         (number, part): (usize, &Part),
+        found: Option<&Arc<Cell>>,
         seeds: &mut Vec<ForkSeed>,
         checked: &mut Checked,
     ) -> Result<(), AppendError> {
         let streams = &shared.streams;
-        let found = match &part.stream {
-            Target::Id(id) => {
-                let known = self.streams.contains_key(id) || streams.get(*id).is_some();
-                Some(known.then_some(*id).ok_or(AppendError::UnknownStream(*id))?)
-            }
-            Target::Name(name) | Target::Fork { name, .. } => self.named(shared, name),
-        };
-        if let Some(id) = found
-            && let Entry::Vacant(vacant) = self.streams.entry(id)
-        {
-            let cell = streams.get(id).ok_or(AppendError::UnknownStream(id))?;
-            vacant.insert(Pending::new(cell, false));
-        }
-        let state = found.and_then(|id| self.streams.get(&id));
+        let found = self.find(shared, &part.stream, found)?;
+        let state = found.map(|number| &self.streams[number]);
         if let (Some(state), Target::Id(id)) = (state, &part.stream)
             && state.deleted
             // An erasure takes those that are only hidden, too.
@@ -262,12 +319,12 @@ impl Group {
             checked
                 .opened
                 .iter()
-                .find(|(other, _)| other == name)
-                .map(|(_, cell)| cell.id)
+                .position(|(other, _)| other == name)
+                .map(Place::Opened)
         };
-        let id = match (found, &part.stream) {
+        let place = match (found, &part.stream) {
             (Some(_), Target::Fork { name, .. }) => return Err(AppendError::StreamExists(name.clone())),
-            (Some(id), _) => id,
+            (Some(number), _) => Place::There(number),
             (None, Target::Id(id)) => return Err(AppendError::UnknownStream(*id)),
             (None, Target::Fork { name, parent, position }) => {
                 if opened_before(name).is_some() {
@@ -279,21 +336,27 @@ impl Group {
                 debug_assert_eq!(seed.parent.id, *parent);
                 checked.forked.push(seed.owner.id);
                 let cell = self.fork(name, *position, seed)?;
-                checked.opened.push((name.clone(), cell.clone()));
-                cell.id
+                checked.opened.push((name.clone(), cell));
+                Place::Opened(checked.opened.len() - 1)
             }
             // Opened by an earlier part of this append, or by this one.
             (None, Target::Name(name)) => match opened_before(name) {
-                Some(id) => id,
+                Some(place) => place,
                 None => {
                     let id = StreamId(shared.env.mint());
                     let folds = shared.views.empty(id, name);
                     let cell = Cell::new(id, name.clone(), None, Index::new(0), folds);
                     checked.opened.push((name.clone(), cell));
-                    id
+                    Place::Opened(checked.opened.len() - 1)
                 }
             },
         };
+        // One that this append opens has no state yet.
+        let (id, state) = match place {
+            Place::There(number) => (self.streams[number].cell.id, Some(&self.streams[number])),
+            Place::Opened(number) => (checked.opened[number].1.id, None),
+        };
+        let sub_count = |sub: SubStreamId| state.map_or(0, |state| state.sub_count(sub));
         for record in &part.records {
             match &record.sub {
                 None => {}
@@ -301,16 +364,13 @@ impl Group {
                     let taken = checked.sub_names.contains(name)
                         || self.subs.contains(name)
                         || streams.sub_named(name).is_some();
-                    let reused = self.streams.get(&id).is_some_and(|state| state.sub_count(*sub) > 0);
-                    if taken || reused || !checked.sub_ids.insert((id, *sub)) {
+                    if taken || sub_count(*sub) > 0 || !checked.sub_ids.insert((id, *sub)) {
                         return Err(AppendError::SubStreamTaken(name.clone()));
                     }
                     checked.sub_names.insert(name.clone());
                 }
                 Some(Sub::Next(sub)) => {
-                    let open = checked.sub_ids.contains(&(id, *sub))
-                        || self.streams.get(&id).is_some_and(|state| state.sub_count(*sub) > 0);
-                    if !open {
+                    if !checked.sub_ids.contains(&(id, *sub)) && sub_count(*sub) == 0 {
                         return Err(AppendError::UnknownSubStream(*sub));
                     }
                 }
@@ -326,7 +386,7 @@ impl Group {
                 }
             }
         }
-        checked.ids.push(id);
+        checked.places.push(place);
         Ok(())
     }
 
@@ -334,15 +394,13 @@ impl Group {
         let owner = seed.owner;
         {
             let index = owner.index.read();
-            let gone = |id: &StreamId| self.streams.get(id).is_some_and(|state| state.deleted);
+            let pending = |id: &StreamId| self.numbers.get(id).map(|number| &self.streams[*number]);
+            let gone = |id: &StreamId| pending(id).is_some_and(|state| state.deleted);
             let parent = &seed.parent;
             let deleted = index.head.deleted || gone(&owner.id) || gone(&parent.id);
             let deleted = deleted || (parent.id != owner.id && parent.index.read().head.deleted);
             // What a fork shares may have been trimmed since it was looked up.
-            let trimmed = self
-                .streams
-                .get(&owner.id)
-                .map_or(index.head.trimmed, |state| state.trimmed);
+            let trimmed = pending(&owner.id).map_or(index.head.trimmed, |state| state.trimmed);
             if deleted || position > index.last() || position <= trimmed {
                 return Err(AppendError::ForkOutOfRange {
                     parent: owner.id,
@@ -365,22 +423,24 @@ impl Group {
         ))
     }
 
-    /// Where the parts will stand.
-    fn places(&self, parts: &[Part], ids: &[StreamId]) -> Vec<AppendedPart> {
-        let mut ends: HashMap<StreamId, u64> = HashMap::new();
-        let place = |(part, id): (&Part, &StreamId)| {
-            let end = ends
-                .entry(*id)
-                .or_insert_with(|| self.streams.get(id).map_or(0, |state| state.position));
-            let first = *end + 1;
-            *end += part.records.len() as u64;
-            AppendedPart {
-                stream: *id,
-                first,
-                last: *end,
+    /// Where the parts, whose streams have these numbers, will stand.
+    fn positions(&self, parts: &[Part], numbers: &[usize]) -> Vec<AppendedPart> {
+        let mut placed: Vec<AppendedPart> = Vec::with_capacity(parts.len());
+        let mut ends: FxHashMap<usize, u64> = FxHashMap::default();
+        for (part, number) in parts.iter().zip(numbers) {
+            let state = &self.streams[*number];
+            let first = ends.get(number).copied().unwrap_or(state.position) + 1;
+            let last = first + part.records.len() as u64 - 1;
+            if parts.len() > 1 {
+                ends.insert(*number, last);
             }
-        };
-        parts.iter().zip(ids).map(place).collect()
+            placed.push(AppendedPart {
+                stream: state.cell.id,
+                first,
+                last,
+            });
+        }
+        placed
     }
 
     /// Numbers and encodes one part's records.
@@ -388,12 +448,12 @@ impl Group {
         &mut self,
         shared: &Shared,
         part: Part,
-        id: StreamId,
+        stream: usize,
         prepared: &mut impl Iterator<Item = Prepared>,
         mut repeatable: Option<Repeatable>,
         (commit, now_us): (u64, i64),
     ) {
-        let state = self.streams.get_mut(&id).expect("checked before");
+        let state = &mut self.streams[stream];
         for record in part.records {
             let Prepared { digest, blob } = prepared.next().unwrap_or_default();
             state.position += 1;
@@ -435,7 +495,7 @@ impl Group {
                 state.trimmed = state.trimmed.max(record.origin.saturating_sub(1));
             }
             let mut header = RecordHeader {
-                stream: id.0,
+                stream: state.cell.id.0,
                 position: state.position,
                 sub_stream,
                 sub_number,
@@ -461,7 +521,7 @@ impl Group {
                     .push(codec::record_digest(&frame[..RECORD_HEADER_FRAME], &body));
             }
             self.records.push(Sequenced {
-                cell: state.cell.clone(),
+                stream,
                 header,
                 extras,
                 spilled: blob.map(|_: BlobRef| record.payload),
