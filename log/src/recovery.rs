@@ -28,6 +28,7 @@ use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
 use crate::watermark::{self, Mark, Watermark};
 use crate::writer::queue::Queue;
+use crate::writer::sync::Syncer;
 use crate::writer::{Position, Writer};
 pub(crate) use repair::TORN;
 use scan::Scan;
@@ -246,14 +247,14 @@ fn place(scan: &Scan, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
     (ready, position)
 }
 
-/// How far the threads that work ahead or behind stand back for those that somebody waits for: a nice value.
-const BACKGROUND_NICE: i32 = 10;
+/// How far the clustering stands back for threads that somebody waits for: a nice value.
+const BACKGROUND_NICE: i32 = 5;
 
 /// Lets other threads go first. Only Linux has a priority for each thread.
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICE) {
-        tracing::debug!(%error, "a background thread keeps its priority");
+        tracing::debug!(%error, "the clustering keeps its priority");
     }
 }
 
@@ -268,10 +269,7 @@ fn start(
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let preparing = {
         let shared = shared.clone();
-        thread("log-supply").spawn(move || {
-            step_back();
-            shared.supply.run(&shared.files, segment_bytes);
-        })
+        thread("log-supply").spawn(move || shared.supply.run(&shared.files, segment_bytes))
     };
     let clustering = {
         let shared = shared.clone();
@@ -300,11 +298,14 @@ fn start(
         }
     }
     *shared.helpers.lock() = helpers;
-    let mut writer = Writer::new(shared.clone(), commands, position);
-    if let Some(error) = trouble {
-        shared.stop_helpers();
-        return Err(io("starting a thread")(error));
-    }
+    let syncer = match (trouble, Syncer::start(commands.clone())) {
+        (None, Ok(syncer)) => syncer,
+        (Some(error), _) | (None, Err(error)) => {
+            shared.stop_helpers();
+            return Err(io("starting a thread")(error));
+        }
+    };
+    let mut writer = Writer::new(shared.clone(), commands, syncer, position);
     if let Err(error) = record_cuts(&shared, &mut writer) {
         shared.stop_helpers();
         return Err(error);

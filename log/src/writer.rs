@@ -1,11 +1,13 @@
 //! The one thread that appends. It drains what waits into one commit: sequence, one write, one sync, fold, publish, acknowledge.
 //! It never reads a disk. Every outcome, a failed condition included, leaves it only after the sync of everything it was decided on.
 
+mod ahead;
 mod answers;
 pub(crate) mod prepare;
 pub(crate) mod queue;
 pub(crate) mod queued;
 mod sequence;
+pub(crate) mod sync;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Appended, NewRecord, Part, Target};
@@ -25,13 +28,22 @@ use crate::record::{Digest, Kind, Name, SubStreamId, Subject};
 use crate::segment::Slot;
 use crate::segment::supply::Trouble;
 use crate::view::inline::Folds;
-use answers::{Answer, Answers};
-use queue::Queue;
+use ahead::Base;
+use answers::{Answer, Answers, CROWD};
+use queue::{Queue, Until};
 use queued::{Command, Held, Prepared, Queued};
 use sequence::{Group, Wanted};
+use sync::{Job, Landed, Syncer};
 
 /// Who is to be told by a task of their runtime is told by the writer if it has nothing else to do and that task has not begun by then.
 const PATIENCE: Duration = Duration::from_micros(200);
+/// While a commit is written, the writer is woken to begin the next one for at least so many records.
+const WORTH_BEGINNING: usize = 16;
+
+/// Bytes of a commit around this many of records, at most.
+fn frame(records: usize) -> usize {
+    COMMIT_FRAME + records + COMMIT_ALIGN
+}
 
 /// Where the writer goes on.
 pub(crate) struct Position {
@@ -43,51 +55,78 @@ pub(crate) struct Position {
     pub(crate) epoch: u64,
 }
 
-/// The writer thread's state.
+/// The writer thread's state. A commit is open while it is made, then it flies until it is written, then it is taken in: one of each
+/// at a time, in this order, so that the next one is made while the one before is written.
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) at: Position,
+    queue: Arc<Queue>,
+    syncer: Syncer,
     answers: Answers,
+    /// Where the next commit goes: behind the one that flies.
+    at: Position,
+    waiting: VecDeque<Queued>,
+    open: Option<Open>,
+    flying: Option<Flying>,
+    /// Appends in the commit that was taken in last.
+    before: usize,
+}
+
+/// A commit in the making.
+struct Open {
+    group: Group,
+    answers: Vec<Answer>,
+    runtime: Option<Handle>,
+    slot: Arc<Slot>,
+    /// Most bytes that its records take.
+    bytes: usize,
+    now_us: i64,
+}
+
+/// A commit that is being written.
+struct Flying {
+    group: Group,
+    answers: Vec<Answer>,
+    runtime: Option<Handle>,
+    slot: Arc<Slot>,
+    offset: u64,
+    /// Without what is behind it.
+    length: usize,
+    commit: u64,
+    hash: Digest,
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, at: Position) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, syncer: Syncer, at: Position) -> Self {
         Self {
             shared,
             queue,
-            at,
+            syncer,
             answers: Answers::default(),
+            at,
+            waiting: VecDeque::new(),
+            open: None,
+            flying: None,
+            before: 0,
         }
     }
 
     /// Runs until it is told to close or the queue is closed.
     pub(crate) fn run(mut self) {
-        let mut waiting = VecDeque::new();
         let mut commands = Vec::new();
         let (mut closing, mut sealing) = (Vec::new(), Vec::new());
-        loop {
-            let open = self.queue.take(&mut commands);
-            if commands.is_empty() && waiting.is_empty() {
-                if !open {
-                    break;
-                }
-                self.rest();
-                continue;
-            }
+        while closing.is_empty() {
+            let more = self.queue.take(&mut commands);
             for command in commands.drain(..) {
                 match command {
-                    Command::Append(queued) if closing.is_empty() => waiting.push_back(queued),
+                    Command::Append(queued) if closing.is_empty() => self.waiting.push_back(queued),
+                    // Dropped: who waits for it is told that the log is closed.
                     Command::Append(_) => {}
                     Command::Seal(done) => sealing.push(done),
                     Command::Close(done) => closing.push(done),
                 }
             }
-            while !waiting.is_empty() {
-                self.commit(&mut waiting);
-                if closing.is_empty() && sealing.is_empty() {
-                    break;
-                }
+            if !(more && sealing.is_empty() && closing.is_empty()) {
+                self.finish();
             }
             if !sealing.is_empty() {
                 self.seal();
@@ -95,15 +134,20 @@ impl Writer {
                     let _ = done.send(());
                 }
             }
-            if !closing.is_empty() {
+            if !more {
                 break;
+            }
+            self.go_on();
+            if self.flying.is_some() {
+                self.rest(Until::Records(WORTH_BEGINNING));
+            } else if self.waiting.is_empty() && closing.is_empty() {
+                self.rest(Until::Anything);
             }
         }
         self.queue.close();
         self.queue.take(&mut commands);
         closing.extend(commands.into_iter().filter_map(|command| match command {
             Command::Close(done) => Some(done),
-            // Dropped: who waits for it is told that the log is closed.
             Command::Append(_) | Command::Seal(_) => None,
         }));
         self.answers.tell();
@@ -113,13 +157,35 @@ impl Writer {
         }
     }
 
-    /// Waits for something to do. Nobody is left without an answer meanwhile.
-    fn rest(&self) {
+    /// Makes what waits into a commit, has it written, and takes in what has landed, as far as that goes now.
+    fn go_on(&mut self) {
+        self.fill();
+        if let Some(landed) = self.queue.landed() {
+            self.land(landed);
+        } else if self.flying.is_none() {
+            self.issue();
+        }
+    }
+
+    /// Goes on until everything that waits is answered.
+    fn finish(&mut self) {
+        loop {
+            self.go_on();
+            if self.flying.is_some() {
+                self.rest(Until::Landed);
+            } else if self.waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do. Nobody is left without an answer meanwhile.
+    fn rest(&self, until: Until) {
         if self.answers.wait() {
-            self.queue.wait(Some(PATIENCE));
+            self.queue.sleep(until, Some(PATIENCE));
             self.answers.tell();
         } else {
-            self.queue.wait(None);
+            self.queue.sleep(until, None);
         }
     }
 
@@ -150,7 +216,7 @@ impl Writer {
             records: vec![record],
         }]);
         let bytes = queued::bytes_in_commit(&self.shared.limits, &append, true)?;
-        self.commit(&mut VecDeque::from([Queued {
+        self.waiting.push_back(Queued {
             append,
             prepared: vec![Prepared::default()],
             forks: Vec::new(),
@@ -160,40 +226,33 @@ impl Writer {
             sequenced: None,
             outcome,
             runtime: None,
-        }]));
+        });
+        self.finish();
         answer.try_recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Makes one commit of what fits, and answers it.
-    fn commit(&mut self, waiting: &mut VecDeque<Queued>) {
-        if let Some(reason) = self.shared.poison.get() {
-            let refusal = AppendError::Poisoned(reason.clone());
-            return self.refuse(waiting, &refusal);
-        }
-        let limits = &self.shared.limits;
-        if self.shared.views.wait_below(limits.view_lag_bytes_max).is_err() {
-            return self.refuse(waiting, &AppendError::ViewsFailed);
-        }
-        let most = limits.commit_bytes_max - COMMIT_FRAME - COMMIT_ALIGN;
-        let (mut bytes, mut count) = (0, 0);
-        for queued in waiting.iter().take(limits.commit_appends_max) {
-            if count > 0 && bytes + queued.bytes > most {
-                break;
+    /// Sequences what waits, as far as the open commit takes it.
+    fn fill(&mut self) {
+        while let Some(bytes) = self.waiting.front().map(|queued| queued.bytes) {
+            if self.open.is_none() {
+                match self.begin(bytes) {
+                    Ok(Some(open)) => self.open = Some(open),
+                    Ok(None) => return,
+                    Err(refusal) => return self.refuse(&refusal),
+                }
             }
-            bytes += queued.bytes;
-            count += 1;
-        }
-        let slot = match self.room_for((COMMIT_FRAME + bytes + COMMIT_ALIGN) as u64) {
-            Ok(slot) => slot,
-            Err(refusal) => return self.refuse(waiting, &refusal),
-        };
-
-        let mut group = Group::new(COMMIT_FRAME + bytes + COMMIT_ALIGN + TERMINATOR);
-        let commit = self.at.commit + 1;
-        let now_us = self.shared.env.now_us();
-        let mut runtime = None;
-        let mut answers: Vec<Answer> = Vec::with_capacity(count);
-        for queued in waiting.drain(..count) {
+            let limits = &self.shared.limits;
+            let Some(open) = &mut self.open else { return };
+            let all = frame(open.bytes + bytes);
+            let fits = all <= limits.commit_bytes_max && self.at.offset + all as u64 <= open.slot.bytes;
+            if !open.answers.is_empty() && !(fits && open.answers.len() < limits.commit_appends_max) {
+                return;
+            }
+            let Some(queued) = self.waiting.pop_front() else { return };
+            let base = Base {
+                shared: &self.shared,
+                before: self.flying.as_ref().map(|flying| &flying.group.ahead),
+            };
             let wanted = Wanted {
                 append: queued.append,
                 prepared: queued.prepared,
@@ -201,22 +260,73 @@ impl Writer {
                 fingerprint: queued.fingerprint,
                 found: &queued.held.parts,
             };
-            let outcome = group.sequence(&self.shared, wanted, commit, now_us);
+            let outcome = open.group.sequence(base, wanted, self.at.commit + 1, open.now_us);
             if let (Some(to), Ok(appended)) = (queued.sequenced, &outcome) {
                 let _ = to.send(appended.clone());
             }
-            runtime = queued.runtime;
-            answers.push(Answer {
+            open.bytes += bytes;
+            open.runtime = queued.runtime;
+            open.answers.push(Answer {
                 to: queued.outcome,
                 outcome,
                 held: queued.held,
             });
         }
+    }
+
+    /// Opens a commit with room for at least this many bytes of records; `None` if that has to wait for the one that flies.
+    fn begin(&mut self, bytes: usize) -> Result<Option<Open>, AppendError> {
+        if let Some(reason) = self.shared.poison.get() {
+            return Err(AppendError::Poisoned(reason.clone()));
+        }
+        let lag_max = self.shared.limits.view_lag_bytes_max;
+        let slot = if self.flying.is_some() {
+            let fits = |slot: &&Arc<Slot>| self.at.offset + frame(bytes) as u64 <= slot.bytes;
+            match self.at.slot.as_ref().filter(fits) {
+                Some(slot) if self.shared.views.behind_bytes() <= lag_max => slot.clone(),
+                _ => return Ok(None),
+            }
+        } else {
+            if self.shared.views.wait_below(lag_max).is_err() {
+                return Err(AppendError::ViewsFailed);
+            }
+            self.room_for(frame(bytes) as u64)?
+        };
+        let waiting = self.waiting.iter().map(|queued| queued.bytes).sum::<usize>();
+        Ok(Some(Open {
+            group: Group::new(frame(waiting).min(self.shared.limits.commit_bytes_max) + TERMINATOR),
+            answers: Vec::with_capacity(self.waiting.len()),
+            runtime: None,
+            slot,
+            bytes: 0,
+            now_us: self.shared.env.now_us(),
+        }))
+    }
+
+    /// Whether the open commit is written by the thread beside this one: others are likely to come meanwhile.
+    fn is_crowded(&self) -> bool {
+        let crowd = |open: &Open| open.answers.len().max(self.before) > CROWD && !open.group.records.is_empty();
+        self.shared.durability == Durability::Sync && self.open.as_ref().is_some_and(crowd)
+    }
+
+    /// Completes the open commit and has it written.
+    fn issue(&mut self) {
+        let crowded = self.is_crowded();
+        let Some(Open {
+            mut group,
+            answers,
+            runtime,
+            slot,
+            ..
+        }) = self.open.take()
+        else {
+            return;
+        };
         if group.records.is_empty() {
             // Decided on what is visible alone: the commit before this is written, and synced if that is what is promised.
             return self.answers.give(answers, runtime);
         }
-
+        let commit = self.at.commit + 1;
         let records_digest = group.records_digest();
         let (hash, length) = codec::finish_commit(
             &mut group.buffer,
@@ -225,47 +335,88 @@ impl Writer {
                 generation: u64::from(slot.generation),
                 epoch: self.at.epoch,
                 commit,
-                durable_through: self.shared.synced.load(Ordering::Acquire),
+                // All before this one, unless the log is buffered: the next commit is issued when this one has landed.
+                durable_through: match self.shared.durability {
+                    Durability::Sync => self.at.commit,
+                    Durability::Buffered { .. } => self.shared.synced.load(Ordering::Acquire),
+                },
                 records: group.records.len() as u32,
                 records_digest,
                 previous: self.at.hash,
                 ..CommitHeader::default()
             },
         );
+        let offset = self.at.offset;
         // The last commit of a slot may leave no room for zeroes behind it.
-        let room = (slot.bytes - self.at.offset) as usize;
-        group.buffer.truncate(room);
-        let sync = self.shared.durability == Durability::Sync;
-        let written = slot
-            .file
-            .write_at(self.at.offset, &group.buffer)
-            .and_then(|()| if sync { slot.file.sync() } else { Ok(()) });
-        if let Err(error) = written {
-            let reason = format!("writing commit {commit} to {}: {error}", Slot::name(slot.number));
+        group.buffer.truncate((slot.bytes - offset) as usize);
+        let job = Job {
+            slot: slot.clone(),
+            offset,
+            bytes: std::mem::take(&mut group.buffer),
+            sync: self.shared.durability == Durability::Sync,
+        };
+        self.before = answers.len();
+        self.flying = Some(Flying {
+            group,
+            answers,
+            runtime,
+            slot,
+            offset,
+            length,
+            commit,
+            hash,
+        });
+        self.at.offset += length as u64;
+        self.at.commit = commit;
+        self.at.hash = hash;
+        let here = if crowded { self.syncer.give(job).err() } else { Some(job) };
+        if let Some(job) = here {
+            let landed = job.run();
+            self.land(landed);
+        }
+    }
+
+    /// Takes in the commit that flew, after the next one was sent off, or stops the log.
+    fn land(&mut self, landed: Landed) {
+        let Some(mut flying) = self.flying.take() else { return };
+        if let Err(error) = landed.written {
+            let reason = format!(
+                "writing commit {} to {}: {error}",
+                flying.commit,
+                Slot::name(flying.slot.number)
+            );
             let refusal = AppendError::Poisoned(self.shared.poison.set(reason));
+            let open = self.open.take().map_or_else(Vec::new, |open| open.answers);
+            let mut answers = flying.answers;
+            answers.extend(open);
             for answer in &mut answers {
                 answer.outcome = Err(refusal.clone());
             }
             self.answers.give(answers, None);
-            return self.refuse(waiting, &refusal);
+            return self.refuse(&refusal);
         }
-        group.buffer.truncate(length);
-
-        let offset = self.at.offset;
-        self.at.offset += length as u64;
-        self.at.commit = commit;
-        self.at.hash = hash;
-        self.take_in(&slot, offset as u32, group);
+        flying.group.buffer = landed.bytes;
+        flying.group.buffer.truncate(flying.length);
+        if self.is_crowded() {
+            self.issue();
+        }
+        let (answers, runtime) = (std::mem::take(&mut flying.answers), flying.runtime.take());
+        self.take_in(flying);
         self.answers.give(answers, runtime);
+        if self.flying.is_none() {
+            self.issue();
+        }
     }
 
-    fn refuse(&self, waiting: &mut VecDeque<Queued>, refusal: &AppendError) {
-        let refused = waiting.drain(..).map(|queued| Answer {
+    /// Refuses what waits.
+    fn refuse(&mut self, refusal: &AppendError) {
+        let refused = self.waiting.drain(..).map(|queued| Answer {
             to: queued.outcome,
             outcome: Err(refusal.clone()),
             held: queued.held,
         });
-        self.answers.give(refused.collect(), None);
+        let refused = refused.collect();
+        self.answers.give(refused, None);
     }
 
     /// The slot to write to, changing to the next one if `bytes` do not fit into the present one.
@@ -305,14 +456,21 @@ impl Writer {
     }
 
     /// Folds, publishes and hands on what has just become durable.
-    fn take_in(&self, slot: &Arc<Slot>, offset: u32, group: Group) {
-        let shared = &self.shared;
-        let mut batches: Vec<Batch> = group.cells().map(|cell| Batch::of(cell.clone())).collect();
+    fn take_in(&self, flying: Flying) {
+        let Flying {
+            group,
+            slot,
+            offset,
+            commit,
+            hash,
+            ..
+        } = flying;
+        let (shared, offset) = (&self.shared, offset as u32);
+        let touched = group.ahead.streams.into_iter().map(|pending| Batch::of(pending.cell));
+        let mut batches: Vec<Batch> = touched.collect();
         let bytes = Bytes::from(group.buffer);
         shared.tail.push(slot.generation, offset, bytes.clone());
-        shared
-            .slots
-            .note(self.at.commit, slot.generation, offset, bytes.len() as u32);
+        shared.slots.note(commit, slot.generation, offset, bytes.len() as u32);
         let mut opened = Vec::new();
         for sequenced in group.records {
             let batch = &mut batches[sequenced.stream];
@@ -357,9 +515,9 @@ impl Writer {
         shared.streams.publish(batches.iter(), &opened);
         drop(held);
         let cells = || batches.iter().map(|batch| &batch.cell);
-        shared.views.folded(cells(), bytes.len(), self.at.commit, self.at.hash);
+        shared.views.folded(cells(), bytes.len(), commit, hash);
         drop(turn);
-        shared.written(slot, self.at.commit);
+        shared.written(&slot, commit);
         shared.streams.wake(cells(), &opened);
         shared.committed.notify_waiters();
         shared

@@ -13,8 +13,8 @@ use super::queued::Held;
 use crate::append::Appended;
 use crate::error::AppendError;
 
-/// So many are told by the writer itself.
-const CROWD: usize = 4;
+/// More than so many are a crowd; fewer are told by the writer itself.
+pub(super) const CROWD: usize = 4;
 
 /// Who waits for an append, what was decided, and what it held.
 pub(super) struct Answer {

@@ -1,10 +1,12 @@
-//! What waits for the writer. Bounded by those who push: each holds its room in it (`queued::Held`) until it is answered.
+//! What waits for the writer, and what has been written for it: the one place at which it sleeps. Bounded by those who push: each holds
+//! its room (`queued::Held`) until it is answered.
 
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::queued::Command;
+use super::sync::Landed;
 
 /// Commands in the order in which they are taken.
 #[derive(Default)]
@@ -16,9 +18,23 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     commands: Vec<Command>,
+    /// Records in them.
+    records: usize,
+    landed: Option<Landed>,
     closed: bool,
-    /// The writer sleeps until something arrives.
-    asleep: bool,
+    /// The writer sleeps until there are so many records, or another command.
+    asleep: Option<usize>,
+}
+
+/// What the writer is woken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Anything.
+    Anything,
+    /// A commit that has landed, or so many records that it is worth beginning with them meanwhile.
+    Records(usize),
+    /// A commit that has landed, and nothing else.
+    Landed,
 }
 
 impl Queue {
@@ -28,12 +44,29 @@ impl Queue {
         if waiting.closed {
             return Err(command);
         }
+        let urgent = match &command {
+            Command::Append(queued) => {
+                waiting.records += queued.prepared.len();
+                false
+            }
+            Command::Seal(_) | Command::Close(_) => true,
+        };
         waiting.commands.push(command);
-        if std::mem::take(&mut waiting.asleep) {
+        if waiting
+            .asleep
+            .is_some_and(|records| urgent || waiting.records >= records)
+        {
+            waiting.asleep = None;
             drop(waiting);
             self.arrived.notify_one();
         }
         Ok(())
+    }
+
+    /// A commit was written, or failed to be.
+    pub(super) fn land(&self, landed: Landed) {
+        self.waiting.lock().landed = Some(landed);
+        self.arrived.notify_one();
     }
 
     /// Nothing is taken in any more; what waits can still be taken out.
@@ -42,18 +75,34 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Puts everything that waits behind `commands`, without waiting for more. `false` if nothing ever comes again.
-    pub(crate) fn take(&self, commands: &mut Vec<Command>) -> bool {
+    /// Puts everything that waits behind `commands`, without waiting for more. `false` if nothing more ever comes.
+    pub(super) fn take(&self, commands: &mut Vec<Command>) -> bool {
         let mut waiting = self.waiting.lock();
+        waiting.records = 0;
         commands.append(&mut waiting.commands);
-        !commands.is_empty() || !waiting.closed
+        !waiting.closed
     }
 
-    /// Returns when something waits, the queue is closed, or this time is over.
-    pub(crate) fn wait(&self, most: Option<Duration>) {
+    /// The commit that has landed.
+    pub(super) fn landed(&self) -> Option<Landed> {
+        self.waiting.lock().landed.take()
+    }
+
+    /// Sleeps, for at most this long.
+    pub(super) fn sleep(&self, until: Until, most: Option<Duration>) {
         let mut waiting = self.waiting.lock();
-        while waiting.commands.is_empty() && !waiting.closed {
-            waiting.asleep = true;
+        loop {
+            let records = match until {
+                Until::Anything if waiting.closed => break,
+                Until::Anything => 1,
+                Until::Records(records) => records,
+                Until::Landed => usize::MAX,
+            };
+            let worth = until != Until::Landed && waiting.records >= records;
+            if waiting.landed.is_some() || worth || (until == Until::Anything && !waiting.commands.is_empty()) {
+                break;
+            }
+            waiting.asleep = Some(records);
             match most {
                 None => self.arrived.wait(&mut waiting),
                 Some(most) => {
@@ -63,6 +112,6 @@ impl Queue {
                 }
             }
         }
-        waiting.asleep = false;
+        waiting.asleep = None;
     }
 }

@@ -1,69 +1,22 @@
 //! Sequencing: checks an append against what comes before it, in memory alone, and encodes its records into the commit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::ahead::{Ahead, Base, Pending};
 use super::queued::{ForkSeed, Prepared};
 use crate::append::{Append, Appended, AppendedPart, Expect, Part, Sub, Target};
 use crate::codec::v1::{RECORD_HEADER_FRAME, RecordHeader};
 use crate::codec::{self, COMMIT_FRAME};
 use crate::error::AppendError;
 use crate::index::{Answered, Cell, Fork, Index};
-use crate::log::Shared;
 use crate::record::{
     BlobRef, Digest, Extras, IdempotencyKey, Kind, Name, Parent, Repeatable, StreamId, SubStreamId, Subject,
 };
 use crate::view::inline::Folds;
-
-/// A stream as it will be when the present commit is durable.
-struct Pending {
-    cell: Arc<Cell>,
-    position: u64,
-    time_us: i64,
-    subs: FxHashMap<SubStreamId, u64>,
-    versions: FxHashMap<Subject, u64>,
-    /// Opened by this commit: the first record introduces it.
-    opened: bool,
-    deleted: bool,
-    /// Positions up to this one were given up.
-    trimmed: u64,
-}
-
-impl Pending {
-    fn new(cell: Arc<Cell>, opened: bool) -> Self {
-        let (position, time_us, deleted, trimmed) = {
-            let index = cell.index.read();
-            (index.last(), index.head.time_us, index.head.deleted, index.head.trimmed)
-        };
-        Self {
-            cell,
-            position,
-            time_us,
-            subs: FxHashMap::default(),
-            versions: FxHashMap::default(),
-            opened,
-            deleted,
-            trimmed,
-        }
-    }
-
-    fn sub_count(&self, id: SubStreamId) -> u64 {
-        self.subs
-            .get(&id)
-            .copied()
-            .unwrap_or_else(|| self.cell.index.read().sub(id).map_or(0, |sub| sub.count))
-    }
-
-    fn version(&self, subject: Subject) -> u64 {
-        self.versions
-            .get(&subject)
-            .copied()
-            .unwrap_or_else(|| self.cell.index.read().version(subject))
-    }
-}
 
 /// A record of the commit being made.
 pub(super) struct Sequenced {
@@ -78,19 +31,13 @@ pub(super) struct Sequenced {
     pub(super) bytes: usize,
 }
 
-/// One commit in the making. Streams that it touches are numbered in it.
+/// One commit in the making.
 pub(super) struct Group {
     pub(super) buffer: Vec<u8>,
     pub(super) records: Vec<Sequenced>,
     digests: Vec<Digest>,
-    streams: Vec<Pending>,
-    numbers: FxHashMap<StreamId, usize>,
-    /// Those that it opens.
-    names: HashMap<Name, usize>,
-    subs: HashSet<Name>,
-    answered: HashMap<(StreamId, IdempotencyKey), Answered>,
-    /// Streams that were forked in this commit.
-    forked: FxHashSet<StreamId>,
+    /// What it changes.
+    pub(super) ahead: Ahead,
 }
 
 /// What is to be appended, with what was worked out for it.
@@ -130,18 +77,8 @@ impl Group {
             buffer,
             records: Vec::new(),
             digests: Vec::new(),
-            streams: Vec::new(),
-            numbers: FxHashMap::default(),
-            names: HashMap::new(),
-            subs: HashSet::new(),
-            answered: HashMap::new(),
-            forked: FxHashSet::default(),
+            ahead: Ahead::default(),
         }
-    }
-
-    /// The streams that were touched, by number.
-    pub(super) fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
-        self.streams.iter().map(|pending| &pending.cell)
     }
 
     /// Of all records so far; zero if the chain is not kept.
@@ -155,7 +92,7 @@ impl Group {
     /// Checks an append against what is sequenced before it, and encodes its records. Nothing of it remains if it is refused.
     pub(super) fn sequence(
         &mut self,
-        shared: &Shared,
+        base: Base<'_>,
         wanted: Wanted<'_>,
         commit: u64,
         now_us: i64,
@@ -168,7 +105,7 @@ impl Group {
             found,
         } = wanted;
         if let Some(key) = &append.key
-            && let Some(answer) = self.repeated(shared, &append.parts, key, fingerprint)?
+            && let Some(answer) = self.repeated(base, &append.parts, key, fingerprint)?
         {
             return Ok(answer);
         }
@@ -176,18 +113,18 @@ impl Group {
         let mut seeds = forks;
         for (number, part) in append.parts.iter().enumerate() {
             let found = found.get(number).and_then(Option::as_ref);
-            self.check(shared, (number, part), found, &mut seeds, &mut checked)?;
+            self.check(base, (number, part), found, &mut seeds, &mut checked)?;
         }
         // From here on nothing fails.
-        let first_opened = self.streams.len();
+        let ahead = &mut self.ahead;
+        let first_opened = ahead.streams.len();
         for (name, cell) in checked.opened {
-            self.names.insert(name, self.streams.len());
-            self.add(cell, true);
+            let number = ahead.add(Pending::opened(cell));
+            ahead.names.insert(name, number);
         }
-        self.subs.extend(checked.sub_names);
-        self.forked.extend(checked.forked);
-        let mut numbers = checked.places;
-        let numbers = numbers.drain(..).map(|place| match place {
+        ahead.subs.extend(checked.sub_names);
+        ahead.forked.extend(checked.forked);
+        let numbers = checked.places.into_iter().map(|place| match place {
             Place::There(number) => number,
             Place::Opened(number) => first_opened + number,
         });
@@ -203,11 +140,13 @@ impl Group {
                 commit,
                 repeatable: repeatable.clone(),
             };
-            self.answered.insert((first.stream, repeatable.key.clone()), answered);
+            self.ahead
+                .answered
+                .insert((first.stream, repeatable.key.clone()), answered);
         }
         let mut prepared = prepared.into_iter();
         for (part, number) in append.parts.into_iter().zip(numbers) {
-            self.encode(shared, part, number, &mut prepared, repeatable.take(), (commit, now_us));
+            self.encode(base, part, number, &mut prepared, repeatable.take(), (commit, now_us));
         }
         Ok(Appended {
             commit,
@@ -216,57 +155,10 @@ impl Group {
         })
     }
 
-    fn add(&mut self, cell: Arc<Cell>, opened: bool) -> usize {
-        let number = self.streams.len();
-        self.numbers.insert(cell.id, number);
-        self.streams.push(Pending::new(cell, opened));
-        number
-    }
-
-    /// A stream's number in this commit.
-    fn number(&mut self, cell: &Arc<Cell>) -> usize {
-        match self.numbers.get(&cell.id) {
-            Some(number) => *number,
-            None => self.add(cell.clone(), false),
-        }
-    }
-
-    /// The live stream of this name, with this commit's changes.
-    fn named(&mut self, shared: &Shared, name: &Name) -> Option<usize> {
-        let number = match self.names.get(name) {
-            Some(number) => *number,
-            None => self.number(&shared.streams.named(name)?),
-        };
-        (!self.streams[number].deleted).then_some(number)
-    }
-
-    /// The stream that a part names. `found` is what its name stood for earlier, and stands for until that one is deleted.
-    fn find(
-        &mut self,
-        shared: &Shared,
-        target: &Target,
-        found: Option<&Arc<Cell>>,
-    ) -> Result<Option<usize>, AppendError> {
-        match target {
-            Target::Id(id) => {
-                if let Some(number) = self.numbers.get(id) {
-                    return Ok(Some(*number));
-                }
-                let cell = shared.streams.get(*id).ok_or(AppendError::UnknownStream(*id))?;
-                Ok(Some(self.number(&cell)))
-            }
-            Target::Name(name) | Target::Fork { name, .. } => {
-                let number = found.map(|cell| self.number(cell));
-                let number = number.filter(|number| !self.streams[*number].deleted);
-                Ok(number.or_else(|| self.named(shared, name)))
-            }
-        }
-    }
-
     /// The answer that an earlier append with this key was given.
     fn repeated(
         &mut self,
-        shared: &Shared,
+        base: Base<'_>,
         parts: &[Part],
         key: &IdempotencyKey,
         fingerprint: u64,
@@ -274,14 +166,16 @@ impl Group {
         let id = match parts.first().map(|part| &part.stream) {
             Some(Target::Id(id)) => Some(*id),
             Some(Target::Name(name) | Target::Fork { name, .. }) => {
-                self.named(shared, name).map(|number| self.streams[number].cell.id)
+                let number = self.ahead.named(base, name);
+                number.map(|number| self.ahead.streams[number].cell.id)
             }
             None => None,
         };
-        let Some(id) = id else { return Ok(None) };
-        let stored = || shared.streams.get(id)?.index.read().answered(key).cloned();
-        let Some(Answered { commit, repeatable }) = self.answered.get(&(id, key.clone())).cloned().or_else(stored)
-        else {
+        let answered = id.and_then(|id| {
+            let of_this = self.ahead.answered.get(&(id, key.clone())).cloned();
+            of_this.or_else(|| base.answered(id, key))
+        });
+        let Some(Answered { commit, repeatable }) = answered else {
             return Ok(None);
         };
         if repeatable.fingerprint != fingerprint {
@@ -296,15 +190,14 @@ impl Group {
 
     fn check(
         &mut self,
-        shared: &Shared,
+        base: Base<'_>,
         (number, part): (usize, &Part),
         found: Option<&Arc<Cell>>,
         seeds: &mut Vec<ForkSeed>,
         checked: &mut Checked,
     ) -> Result<(), AppendError> {
-        let streams = &shared.streams;
-        let found = self.find(shared, &part.stream, found)?;
-        let state = found.map(|number| &self.streams[number]);
+        let found = self.ahead.find(base, &part.stream, found)?;
+        let state = found.map(|number| &self.ahead.streams[number]);
         if let (Some(state), Target::Id(id)) = (state, &part.stream)
             && state.deleted
             // An erasure takes those that are only hidden, too.
@@ -313,7 +206,7 @@ impl Group {
             return Err(AppendError::UnknownStream(*id));
         }
         for expect in &part.expect {
-            check_expect(expect, state, &part.stream)?;
+            check_expect(base, expect, state, &part.stream)?;
         }
         let opened_before = |name: &Name| {
             checked
@@ -335,7 +228,7 @@ impl Group {
                 let seed = seeds.swap_remove(seed.ok_or_else(|| AppendError::StreamExists(name.clone()))?);
                 debug_assert_eq!(seed.parent.id, *parent);
                 checked.forked.push(seed.owner.id);
-                let cell = self.fork(name, *position, seed)?;
+                let cell = self.fork(base, name, *position, seed)?;
                 checked.opened.push((name.clone(), cell));
                 Place::Opened(checked.opened.len() - 1)
             }
@@ -343,8 +236,8 @@ impl Group {
             (None, Target::Name(name)) => match opened_before(name) {
                 Some(place) => place,
                 None => {
-                    let id = StreamId(shared.env.mint());
-                    let folds = shared.views.empty(id, name);
+                    let id = StreamId(base.shared.env.mint());
+                    let folds = base.shared.views.empty(id, name);
                     let cell = Cell::new(id, name.clone(), None, Index::new(0), folds);
                     checked.opened.push((name.clone(), cell));
                     Place::Opened(checked.opened.len() - 1)
@@ -353,17 +246,19 @@ impl Group {
         };
         // One that this append opens has no state yet.
         let (id, state) = match place {
-            Place::There(number) => (self.streams[number].cell.id, Some(&self.streams[number])),
+            Place::There(number) => {
+                let state = &self.ahead.streams[number];
+                (state.cell.id, Some(state))
+            }
             Place::Opened(number) => (checked.opened[number].1.id, None),
         };
-        let sub_count = |sub: SubStreamId| state.map_or(0, |state| state.sub_count(sub));
+        let sub_count = |sub: SubStreamId| state.map_or(0, |state| base.sub_count(state, sub));
         for record in &part.records {
             match &record.sub {
                 None => {}
                 Some(Sub::Open(sub, name)) => {
-                    let taken = checked.sub_names.contains(name)
-                        || self.subs.contains(name)
-                        || streams.sub_named(name).is_some();
+                    let taken =
+                        checked.sub_names.contains(name) || self.ahead.subs.contains(name) || base.sub_is_named(name);
                     if taken || sub_count(*sub) > 0 || !checked.sub_ids.insert((id, *sub)) {
                         return Err(AppendError::SubStreamTaken(name.clone()));
                     }
@@ -377,11 +272,7 @@ impl Group {
             }
             if record.kind == Kind::STREAM_TRIMMED {
                 // The fork reads all of it.
-                let forked = self.forked.contains(&id)
-                    || streams
-                        .get(id)
-                        .is_some_and(|cell| !cell.index.read().head.forks.is_empty());
-                if forked {
+                if self.ahead.forked.contains(&id) || base.is_forked(id) {
                     return Err(AppendError::Forked(id));
                 }
             }
@@ -390,11 +281,11 @@ impl Group {
         Ok(())
     }
 
-    fn fork(&self, name: &Name, position: u64, seed: ForkSeed) -> Result<Arc<Cell>, AppendError> {
+    fn fork(&self, base: Base<'_>, name: &Name, position: u64, seed: ForkSeed) -> Result<Arc<Cell>, AppendError> {
         let owner = seed.owner;
         {
             let index = owner.index.read();
-            let pending = |id: &StreamId| self.numbers.get(id).map(|number| &self.streams[*number]);
+            let pending = |id: &StreamId| self.ahead.get(*id).or_else(|| base.before?.get(*id));
             let gone = |id: &StreamId| pending(id).is_some_and(|state| state.deleted);
             let parent = &seed.parent;
             let deleted = index.head.deleted || gone(&owner.id) || gone(&parent.id);
@@ -428,7 +319,7 @@ impl Group {
         let mut placed: Vec<AppendedPart> = Vec::with_capacity(parts.len());
         let mut ends: FxHashMap<usize, u64> = FxHashMap::default();
         for (part, number) in parts.iter().zip(numbers) {
-            let state = &self.streams[*number];
+            let state = &self.ahead.streams[*number];
             let first = ends.get(number).copied().unwrap_or(state.position) + 1;
             let last = first + part.records.len() as u64 - 1;
             if parts.len() > 1 {
@@ -446,14 +337,14 @@ impl Group {
     /// Numbers and encodes one part's records.
     fn encode(
         &mut self,
-        shared: &Shared,
+        base: Base<'_>,
         part: Part,
         stream: usize,
         prepared: &mut impl Iterator<Item = Prepared>,
         mut repeatable: Option<Repeatable>,
         (commit, now_us): (u64, i64),
     ) {
-        let state = &mut self.streams[stream];
+        let state = &mut self.ahead.streams[stream];
         for record in part.records {
             let Prepared { digest, blob } = prepared.next().unwrap_or_default();
             state.position += 1;
@@ -482,7 +373,7 @@ impl Group {
                     (sub.0, 1)
                 }
                 Some(Sub::Next(sub)) => {
-                    let number = state.sub_count(sub) + 1;
+                    let number = base.sub_count(state, sub) + 1;
                     state.subs.insert(sub, number);
                     (sub.0, number)
                 }
@@ -512,7 +403,7 @@ impl Group {
             let offset = self.buffer.len();
             let stored: &[u8] = if blob.is_some() { &[] } else { &record.payload };
             let bytes = codec::encode_record(&mut self.buffer, &mut header, &extras, stored);
-            if shared.chain {
+            if base.shared.chain {
                 let frame = &self.buffer[offset..];
                 // Worked out by the caller for a payload alone.
                 let body = digest.filter(|_| header.extras_bytes == 0);
@@ -533,7 +424,7 @@ impl Group {
     }
 }
 
-fn check_expect(expect: &Expect, state: Option<&Pending>, target: &Target) -> Result<(), AppendError> {
+fn check_expect(base: Base<'_>, expect: &Expect, state: Option<&Pending>, target: &Target) -> Result<(), AppendError> {
     let name = || match (target, state) {
         (Target::Name(name) | Target::Fork { name, .. }, _) => Some(name.clone()),
         (_, Some(state)) => Some(state.cell.name.clone()),
@@ -553,8 +444,8 @@ fn check_expect(expect: &Expect, state: Option<&Pending>, target: &Target) -> Re
             };
         }
         Expect::Position(expected) => (state.map_or(0, |state| state.position), *expected),
-        Expect::Version(subject, expected) => (state.map_or(0, |state| state.version(*subject)), *expected),
-        Expect::SubStreamAt(sub, expected) => (state.map_or(0, |state| state.sub_count(*sub)), *expected),
+        Expect::Version(subject, expected) => (state.map_or(0, |state| base.version(state, *subject)), *expected),
+        Expect::SubStreamAt(sub, expected) => (state.map_or(0, |state| base.sub_count(state, *sub)), *expected),
     };
     if actual == expected {
         return Ok(());
