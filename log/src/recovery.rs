@@ -19,7 +19,7 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::levels::{Levels, PresentLevels};
 use crate::limits::Limits;
-use crate::log::{Options, Parts, Shared};
+use crate::log::{Durability, Options, Parts, Shared};
 use crate::record::{Kind, Name};
 use crate::run::BlockCache;
 use crate::segment::files::Files;
@@ -27,9 +27,10 @@ use crate::segment::manifest::{self, Manifest};
 use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
 use crate::watermark::{self, Mark, Watermark};
+use crate::writer::Writer;
+use crate::writer::pipeline::{Pipeline, Position};
 use crate::writer::queue::Queue;
 use crate::writer::sync::Syncer;
-use crate::writer::{Position, Writer};
 pub(crate) use repair::TORN;
 use scan::Scan;
 
@@ -298,14 +299,15 @@ fn start(
         }
     }
     *shared.helpers.lock() = helpers;
-    let syncer = match (trouble, Syncer::start(commands.clone())) {
+    let pipeline = Pipeline::new(shared.store, shared.durability == Durability::Sync, position);
+    let syncer = match (trouble, Syncer::start(pipeline, commands.clone())) {
         (None, Ok(syncer)) => syncer,
         (Some(error), _) | (None, Err(error)) => {
             shared.stop_helpers();
             return Err(io("starting a thread")(error));
         }
     };
-    let mut writer = Writer::new(shared.clone(), commands, syncer, position);
+    let mut writer = Writer::new(shared.clone(), commands, syncer);
     if let Err(error) = record_cuts(&shared, &mut writer) {
         shared.stop_helpers();
         return Err(error);

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod answers;
+pub(crate) mod pipeline;
 pub(crate) mod prepare;
 pub(crate) mod queue;
 pub(crate) mod queued;
@@ -16,97 +17,53 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Appended, NewRecord, Part, Target};
-use crate::codec::{self, COMMIT_ALIGN, COMMIT_FRAME, CommitHeader, TERMINATOR};
+use crate::codec::{COMMIT_ALIGN, COMMIT_FRAME, TERMINATOR};
 use crate::error::AppendError;
 use crate::index::{Batch, Loc};
 use crate::log::{Durability, Shared};
-use crate::record::{Digest, Kind, Name, SubStreamId, Subject};
+use crate::record::{Kind, Name, SubStreamId, Subject};
 use crate::segment::Slot;
 use crate::segment::supply::Trouble;
 use crate::view::inline::Folds;
 use ahead::Base;
-use answers::{Answer, Answers, CROWD};
+use answers::{Answer, Answers};
+use pipeline::{Flying, Landed, Open, Pipeline, Position};
 use queue::{Queue, Until};
 use queued::{Command, Held, Prepared, Queued};
 use sequence::{Group, Wanted};
-use sync::{Job, Landed, Syncer};
+use sync::Syncer;
 
 /// Who is to be told by a task of their runtime is told by the writer if it has nothing else to do and that task has not begun by then.
 const PATIENCE: Duration = Duration::from_micros(200);
 /// While a commit is written, the writer is woken to begin the next one for at least so many records.
-const WORTH_BEGINNING: usize = 16;
+const WORTH_BEGINNING: usize = 8;
 
 /// Bytes of a commit around this many of records, at most.
 fn frame(records: usize) -> usize {
     COMMIT_FRAME + records + COMMIT_ALIGN
 }
 
-/// Where the writer goes on.
-pub(crate) struct Position {
-    pub(crate) slot: Option<Arc<Slot>>,
-    pub(crate) offset: u64,
-    /// Last commit and its hash.
-    pub(crate) commit: u64,
-    pub(crate) hash: Digest,
-    pub(crate) epoch: u64,
-}
-
-/// The writer thread's state. A commit is open while it is made, then it flies until it is written, then it is taken in: one of each
-/// at a time, in this order, so that the next one is made while the one before is written.
+/// The writer thread's state.
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     queue: Arc<Queue>,
+    /// Has the commits on their way, and a thread that writes them while this one makes the next.
     syncer: Syncer,
     answers: Answers,
-    /// Where the next commit goes: behind the one that flies.
-    at: Position,
     waiting: VecDeque<Queued>,
-    open: Option<Open>,
-    flying: Option<Flying>,
-    /// Appends in the commit that was taken in last.
-    before: usize,
-}
-
-/// A commit in the making.
-struct Open {
-    group: Group,
-    answers: Vec<Answer>,
-    runtime: Option<Handle>,
-    slot: Arc<Slot>,
-    /// Most bytes that its records take.
-    bytes: usize,
-    now_us: i64,
-}
-
-/// A commit that is being written.
-struct Flying {
-    group: Group,
-    answers: Vec<Answer>,
-    runtime: Option<Handle>,
-    slot: Arc<Slot>,
-    offset: u64,
-    /// Without what is behind it.
-    length: usize,
-    commit: u64,
-    hash: Digest,
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, syncer: Syncer, at: Position) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<Queue>, syncer: Syncer) -> Self {
         Self {
             shared,
             queue,
             syncer,
             answers: Answers::default(),
-            at,
             waiting: VecDeque::new(),
-            open: None,
-            flying: None,
-            before: 0,
         }
     }
 
@@ -137,10 +94,9 @@ impl Writer {
             if !more {
                 break;
             }
-            self.go_on();
-            if self.flying.is_some() {
+            if self.go_on() {
                 self.rest(Until::Records(WORTH_BEGINNING));
-            } else if self.waiting.is_empty() && closing.is_empty() {
+            } else if closing.is_empty() {
                 self.rest(Until::Anything);
             }
         }
@@ -157,25 +113,43 @@ impl Writer {
         }
     }
 
-    /// Makes what waits into a commit, has it written, and takes in what has landed, as far as that goes now.
-    fn go_on(&mut self) {
-        self.fill();
-        if let Some(landed) = self.queue.landed() {
-            self.land(landed);
-        } else if self.flying.is_none() {
-            self.issue();
+    /// Takes in what has landed, makes what waits into commits and has them written, as far as that goes now: until nothing waits and
+    /// `false`, or until one has to land and `true`.
+    fn go_on(&mut self) -> bool {
+        loop {
+            let landed = self.syncer.shared.pipeline.lock().landed.pop_front();
+            if let Some((flying, landed)) = landed {
+                self.land(flying, landed);
+                continue;
+            }
+            self.fill();
+            let mut pipeline = self.syncer.shared.pipeline.lock();
+            if !pipeline.is_idle() {
+                if pipeline.landed.is_empty() {
+                    return true;
+                }
+            } else if pipeline.is_crowded() && !pipeline.open_is_empty() {
+                drop(pipeline);
+                self.syncer.hand();
+                return true;
+            } else if let Some(job) = pipeline.issue() {
+                drop(pipeline);
+                let landed = job.run();
+                self.syncer.shared.pipeline.lock().land(landed);
+            } else if let Some(Open { answers, runtime, .. }) = pipeline.open.take() {
+                drop(pipeline);
+                // Decided on what is visible alone: the commit before this is written, and synced if that is what is promised.
+                self.answers.give(answers, runtime);
+            } else if self.waiting.is_empty() {
+                return false;
+            }
         }
     }
 
     /// Goes on until everything that waits is answered.
     fn finish(&mut self) {
-        loop {
-            self.go_on();
-            if self.flying.is_some() {
-                self.rest(Until::Landed);
-            } else if self.waiting.is_empty() {
-                return;
-            }
+        while self.go_on() {
+            self.rest(Until::Landed);
         }
     }
 
@@ -191,11 +165,12 @@ impl Writer {
 
     /// Writes nothing more to the present slot.
     fn seal(&mut self) {
-        if self.at.offset == 0 || (self.shared.durability != Durability::Sync && self.shared.sync_written().is_err()) {
+        let at = &mut self.syncer.shared.pipeline.lock().at;
+        if at.offset == 0 || (self.shared.durability != Durability::Sync && self.shared.sync_written().is_err()) {
             return;
         }
-        self.at.slot = None;
-        self.at.offset = 0;
+        at.slot = None;
+        at.offset = 0;
         self.shared.turn_to_none();
     }
 
@@ -233,65 +208,60 @@ impl Writer {
 
     /// Sequences what waits, as far as the open commit takes it.
     fn fill(&mut self) {
+        let syncer = self.syncer.shared.clone();
+        let mut pipeline = syncer.pipeline.lock();
         while let Some(bytes) = self.waiting.front().map(|queued| queued.bytes) {
-            if self.open.is_none() {
-                match self.begin(bytes) {
-                    Ok(Some(open)) => self.open = Some(open),
+            if pipeline.open.is_none() {
+                match self.begin(&mut pipeline, bytes) {
+                    Ok(Some(open)) => pipeline.open = Some(open),
                     Ok(None) => return,
-                    Err(refusal) => return self.refuse(&refusal),
+                    Err(refusal) => {
+                        drop(pipeline);
+                        return self.refuse(&refusal);
+                    }
                 }
             }
+            let Some(mut open) = pipeline.open.take() else { return };
             let limits = &self.shared.limits;
-            let Some(open) = &mut self.open else { return };
             let all = frame(open.bytes + bytes);
-            let fits = all <= limits.commit_bytes_max && self.at.offset + all as u64 <= open.slot.bytes;
+            let fits = all <= limits.commit_bytes_max && pipeline.at.offset + all as u64 <= open.slot.bytes;
             if !open.answers.is_empty() && !(fits && open.answers.len() < limits.commit_appends_max) {
+                pipeline.open = Some(open);
                 return;
             }
-            let Some(queued) = self.waiting.pop_front() else { return };
-            let base = Base {
-                shared: &self.shared,
-                before: self.flying.as_ref().map(|flying| &flying.group.ahead),
-            };
-            let wanted = Wanted {
-                append: queued.append,
-                prepared: queued.prepared,
-                forks: queued.forks,
-                fingerprint: queued.fingerprint,
-                found: &queued.held.parts,
-            };
-            let outcome = open.group.sequence(base, wanted, self.at.commit + 1, open.now_us);
-            if let (Some(to), Ok(appended)) = (queued.sequenced, &outcome) {
-                let _ = to.send(appended.clone());
+            if let Some(queued) = self.waiting.pop_front() {
+                let base = Base {
+                    shared: &self.shared,
+                    before: pipeline.before(),
+                };
+                sequence(base, &mut open, queued, pipeline.at.commit + 1);
             }
-            open.bytes += bytes;
-            open.runtime = queued.runtime;
-            open.answers.push(Answer {
-                to: queued.outcome,
-                outcome,
-                held: queued.held,
-            });
+            pipeline.open = Some(open);
+            // The one that flies may have landed: what is open follows it then, not when all of this is done.
+            MutexGuard::bump(&mut pipeline);
         }
     }
 
-    /// Opens a commit with room for at least this many bytes of records; `None` if that has to wait for the one that flies.
-    fn begin(&mut self, bytes: usize) -> Result<Option<Open>, AppendError> {
+    /// Opens a commit with room for at least this many bytes of records; `None` if that has to wait for the one before.
+    fn begin(&self, pipeline: &mut Pipeline, bytes: usize) -> Result<Option<Open>, AppendError> {
         if let Some(reason) = self.shared.poison.get() {
             return Err(AppendError::Poisoned(reason.clone()));
         }
         let lag_max = self.shared.limits.view_lag_bytes_max;
-        let slot = if self.flying.is_some() {
-            let fits = |slot: &&Arc<Slot>| self.at.offset + frame(bytes) as u64 <= slot.bytes;
-            match self.at.slot.as_ref().filter(fits) {
-                Some(slot) if self.shared.views.behind_bytes() <= lag_max => slot.clone(),
-                _ => return Ok(None),
-            }
-        } else {
+        let slot = if pipeline.is_idle() {
             if self.shared.views.wait_below(lag_max).is_err() {
                 return Err(AppendError::ViewsFailed);
             }
-            self.room_for(frame(bytes) as u64)?
+            self.room_for(&mut pipeline.at, frame(bytes) as u64)?
+        } else {
+            let fits = |slot: &&Arc<Slot>| pipeline.at.offset + frame(bytes) as u64 <= slot.bytes;
+            match pipeline.at.slot.as_ref().filter(fits) {
+                // One that has landed is taken in first: what is made is made on one other commit at most.
+                Some(slot) if pipeline.landed.is_empty() && self.shared.views.behind_bytes() <= lag_max => slot.clone(),
+                _ => return Ok(None),
+            }
         };
+        pipeline.synced = self.shared.synced.load(Ordering::Acquire);
         let waiting = self.waiting.iter().map(|queued| queued.bytes).sum::<usize>();
         Ok(Some(Open {
             group: Group::new(frame(waiting).min(self.shared.limits.commit_bytes_max) + TERMINATOR),
@@ -303,82 +273,8 @@ impl Writer {
         }))
     }
 
-    /// Whether the open commit is written by the thread beside this one: others are likely to come meanwhile.
-    fn is_crowded(&self) -> bool {
-        let crowd = |open: &Open| open.answers.len().max(self.before) > CROWD && !open.group.records.is_empty();
-        self.shared.durability == Durability::Sync && self.open.as_ref().is_some_and(crowd)
-    }
-
-    /// Completes the open commit and has it written.
-    fn issue(&mut self) {
-        let crowded = self.is_crowded();
-        let Some(Open {
-            mut group,
-            answers,
-            runtime,
-            slot,
-            ..
-        }) = self.open.take()
-        else {
-            return;
-        };
-        if group.records.is_empty() {
-            // Decided on what is visible alone: the commit before this is written, and synced if that is what is promised.
-            return self.answers.give(answers, runtime);
-        }
-        let commit = self.at.commit + 1;
-        let records_digest = group.records_digest();
-        let (hash, length) = codec::finish_commit(
-            &mut group.buffer,
-            CommitHeader {
-                store: self.shared.store,
-                generation: u64::from(slot.generation),
-                epoch: self.at.epoch,
-                commit,
-                // All before this one, unless the log is buffered: the next commit is issued when this one has landed.
-                durable_through: match self.shared.durability {
-                    Durability::Sync => self.at.commit,
-                    Durability::Buffered { .. } => self.shared.synced.load(Ordering::Acquire),
-                },
-                records: group.records.len() as u32,
-                records_digest,
-                previous: self.at.hash,
-                ..CommitHeader::default()
-            },
-        );
-        let offset = self.at.offset;
-        // The last commit of a slot may leave no room for zeroes behind it.
-        group.buffer.truncate((slot.bytes - offset) as usize);
-        let job = Job {
-            slot: slot.clone(),
-            offset,
-            bytes: std::mem::take(&mut group.buffer),
-            sync: self.shared.durability == Durability::Sync,
-        };
-        self.before = answers.len();
-        self.flying = Some(Flying {
-            group,
-            answers,
-            runtime,
-            slot,
-            offset,
-            length,
-            commit,
-            hash,
-        });
-        self.at.offset += length as u64;
-        self.at.commit = commit;
-        self.at.hash = hash;
-        let here = if crowded { self.syncer.give(job).err() } else { Some(job) };
-        if let Some(job) = here {
-            let landed = job.run();
-            self.land(landed);
-        }
-    }
-
-    /// Takes in the commit that flew, after the next one was sent off, or stops the log.
-    fn land(&mut self, landed: Landed) {
-        let Some(mut flying) = self.flying.take() else { return };
+    /// Takes in a commit that was written, or stops the log.
+    fn land(&mut self, mut flying: Flying, landed: Landed) {
         if let Err(error) = landed.written {
             let reason = format!(
                 "writing commit {} to {}: {error}",
@@ -386,9 +282,9 @@ impl Writer {
                 Slot::name(flying.slot.number)
             );
             let refusal = AppendError::Poisoned(self.shared.poison.set(reason));
-            let open = self.open.take().map_or_else(Vec::new, |open| open.answers);
+            let open = self.syncer.shared.pipeline.lock().open.take();
             let mut answers = flying.answers;
-            answers.extend(open);
+            answers.extend(open.map_or_else(Vec::new, |open| open.answers));
             for answer in &mut answers {
                 answer.outcome = Err(refusal.clone());
             }
@@ -397,15 +293,9 @@ impl Writer {
         }
         flying.group.buffer = landed.bytes;
         flying.group.buffer.truncate(flying.length);
-        if self.is_crowded() {
-            self.issue();
-        }
         let (answers, runtime) = (std::mem::take(&mut flying.answers), flying.runtime.take());
         self.take_in(flying);
         self.answers.give(answers, runtime);
-        if self.flying.is_none() {
-            self.issue();
-        }
     }
 
     /// Refuses what waits.
@@ -420,9 +310,9 @@ impl Writer {
     }
 
     /// The slot to write to, changing to the next one if `bytes` do not fit into the present one.
-    fn room_for(&mut self, bytes: u64) -> Result<Arc<Slot>, AppendError> {
-        if let Some(slot) = &self.at.slot
-            && self.at.offset + bytes <= slot.bytes
+    fn room_for(&self, at: &mut Position, bytes: u64) -> Result<Arc<Slot>, AppendError> {
+        if let Some(slot) = &at.slot
+            && at.offset + bytes <= slot.bytes
         {
             return Ok(slot.clone());
         }
@@ -445,12 +335,12 @@ impl Writer {
                 break slot;
             }
         };
-        slot.base.store(self.at.commit + 1, Ordering::Relaxed);
+        slot.base.store(at.commit + 1, Ordering::Relaxed);
         // Before it can be found: what is written to is not full.
-        self.shared.turn_to(&slot, self.at.commit);
+        self.shared.turn_to(&slot, at.commit);
         self.shared.slots.insert(slot.clone());
-        self.at.slot = Some(slot.clone());
-        self.at.offset = 0;
+        at.slot = Some(slot.clone());
+        at.offset = 0;
         self.shared.cluster.nudge();
         Ok(slot)
     }
@@ -524,6 +414,28 @@ impl Writer {
             .keeper
             .nudge(shared.views.behind_bytes() > shared.limits.view_lag_bytes_max / 2);
     }
+}
+
+/// Decides on one append, and puts it into a commit of this number if it is allowed.
+fn sequence(base: Base<'_>, open: &mut Open, queued: Queued, commit: u64) {
+    let wanted = Wanted {
+        append: queued.append,
+        prepared: queued.prepared,
+        forks: queued.forks,
+        fingerprint: queued.fingerprint,
+        found: &queued.held.parts,
+    };
+    let outcome = open.group.sequence(base, wanted, commit, open.now_us);
+    if let (Some(to), Ok(appended)) = (queued.sequenced, &outcome) {
+        let _ = to.send(appended.clone());
+    }
+    open.bytes += queued.bytes;
+    open.runtime = queued.runtime;
+    open.answers.push(Answer {
+        to: queued.outcome,
+        outcome,
+        held: queued.held,
+    });
 }
 
 impl Drop for Writer {

@@ -109,10 +109,12 @@ impl MemoryDisk {
         }
         // One rule a crash: all pieces lost, all kept, or each by the toss of a coin.
         let rule = choice.below(4);
-        let names: BTreeMap<_, _> = names
-            .into_iter()
-            .map(|(name, file)| {
-                let mut bytes = file.0.lock().clone();
+        // All of it at one moment: nobody writes to one file while another one is copied.
+        let moment: Vec<_> = names.iter().map(|(name, file)| (name, file.0.lock())).collect();
+        let names: BTreeMap<_, _> = moment
+            .iter()
+            .map(|(name, bytes)| {
+                let mut bytes = (**bytes).clone();
                 let dirty = std::mem::take(&mut bytes.dirty);
                 let kept = dirty.into_iter().filter(|_| match rule {
                     0 => false,
@@ -127,9 +129,10 @@ impl MemoryDisk {
                     bytes.durable[range.clone()].copy_from_slice(&bytes.now[range]);
                 }
                 bytes.now = bytes.durable.clone();
-                (name, Arc::new(File(Mutex::new(bytes))))
+                ((*name).clone(), Arc::new(File(Mutex::new(bytes))))
             })
             .collect();
+        drop(moment);
         let folder = Folder {
             durable_names: names.clone(),
             names,

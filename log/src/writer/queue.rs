@@ -6,7 +6,6 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::queued::Command;
-use super::sync::Landed;
 
 /// Commands in the order in which they are taken.
 #[derive(Default)]
@@ -20,7 +19,8 @@ struct Waiting {
     commands: Vec<Command>,
     /// Records in them.
     records: usize,
-    landed: Option<Landed>,
+    /// A commit has landed.
+    landed: bool,
     closed: bool,
     /// The writer sleeps until there are so many records, or another command.
     asleep: Option<usize>,
@@ -64,8 +64,8 @@ impl Queue {
     }
 
     /// A commit was written, or failed to be.
-    pub(super) fn land(&self, landed: Landed) {
-        self.waiting.lock().landed = Some(landed);
+    pub(super) fn land(&self) {
+        self.waiting.lock().landed = true;
         self.arrived.notify_one();
     }
 
@@ -83,11 +83,6 @@ impl Queue {
         !waiting.closed
     }
 
-    /// The commit that has landed.
-    pub(super) fn landed(&self) -> Option<Landed> {
-        self.waiting.lock().landed.take()
-    }
-
     /// Sleeps, for at most this long.
     pub(super) fn sleep(&self, until: Until, most: Option<Duration>) {
         let mut waiting = self.waiting.lock();
@@ -99,7 +94,10 @@ impl Queue {
                 Until::Landed => usize::MAX,
             };
             let worth = until != Until::Landed && waiting.records >= records;
-            if waiting.landed.is_some() || worth || (until == Until::Anything && !waiting.commands.is_empty()) {
+            if std::mem::take(&mut waiting.landed)
+                || worth
+                || (until == Until::Anything && !waiting.commands.is_empty())
+            {
                 break;
             }
             waiting.asleep = Some(records);

@@ -1,84 +1,82 @@
-//! Writes a commit and syncs it: on the writer's own thread, or on one beside it while the writer makes the next commit.
+//! The thread beside the writer: writes and syncs one commit after the other, for as long as the writer has the next one open by then.
 
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex};
+
+use super::pipeline::{Job, Pipeline};
 use super::queue::Queue;
-use crate::segment::Slot;
 
-/// A commit's bytes and where they go.
-pub(crate) struct Job {
-    pub(super) slot: Arc<Slot>,
-    pub(super) offset: u64,
-    pub(super) bytes: Vec<u8>,
-    /// Whether it is synced, too.
-    pub(super) sync: bool,
+/// What the two threads share.
+pub(crate) struct Shared {
+    pub(super) pipeline: Mutex<Pipeline>,
+    handed: Condvar,
 }
 
-/// What became of it, with its bytes.
-pub(super) struct Landed {
-    pub(super) bytes: Vec<u8>,
-    pub(super) written: io::Result<()>,
-}
-
-impl Job {
-    /// Does it, here and now.
-    pub(super) fn run(self) -> Landed {
-        let Self {
-            slot,
-            offset,
-            bytes,
-            sync,
-        } = self;
-        let write = || {
-            slot.file.write_at(offset, &bytes)?;
-            if sync { slot.file.sync() } else { Ok(()) }
-        };
-        let written = catch_unwind(AssertUnwindSafe(write));
-        Landed {
-            written: written.unwrap_or_else(|_| Err(io::Error::other("writing panicked"))),
-            bytes,
-        }
-    }
-}
-
-/// The thread beside the writer.
+/// The thread, and what it shares with the writer.
 pub(crate) struct Syncer {
-    jobs: Option<Sender<Job>>,
+    pub(super) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Syncer {
-    /// Starts the thread; what it did lands in `queue`.
-    pub(crate) fn start(queue: Arc<Queue>) -> io::Result<Self> {
-        let (jobs, given) = channel::<Job>();
+    /// Starts the thread; it tells `queue` what has landed.
+    pub(crate) fn start(pipeline: Pipeline, queue: Arc<Queue>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            pipeline: Mutex::new(pipeline),
+            handed: Condvar::new(),
+        });
+        let theirs = shared.clone();
         let run = move || {
-            for job in given {
-                queue.land(job.run());
+            while let Some(job) = theirs.first() {
+                let mut next = Some(job);
+                while let Some(job) = next {
+                    let landed = job.run();
+                    let mut pipeline = theirs.pipeline.lock();
+                    pipeline.land(landed);
+                    next = pipeline.issue();
+                    drop(pipeline);
+                    queue.land();
+                }
             }
         };
         let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(run)?;
         Ok(Self {
-            jobs: Some(jobs),
+            shared,
             thread: Some(thread),
         })
     }
 
-    /// Has it done. Comes back if the thread is gone.
-    pub(super) fn give(&self, job: Job) -> Result<(), Job> {
-        match &self.jobs {
-            Some(jobs) => jobs.send(job).map_err(|refused| refused.0),
-            None => Err(job),
+    /// Has the open commit written.
+    pub(super) fn hand(&self) {
+        self.shared.pipeline.lock().handed = true;
+        self.shared.handed.notify_one();
+    }
+}
+
+impl Shared {
+    /// The commit that was handed over while nothing was written; `None` at the end.
+    fn first(&self) -> Option<Job> {
+        let mut pipeline = self.pipeline.lock();
+        loop {
+            if pipeline.stop {
+                return None;
+            }
+            if std::mem::take(&mut pipeline.handed)
+                && let Some(job) = pipeline.issue()
+            {
+                return Some(job);
+            }
+            self.handed.wait(&mut pipeline);
         }
     }
 }
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.jobs.take();
+        self.shared.pipeline.lock().stop = true;
+        self.shared.handed.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
