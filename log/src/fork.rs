@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::error::ReadError;
 use crate::index::{Cell, Fork};
 use crate::log::Shared;
 use crate::record::{Name, StreamId, Subject};
@@ -16,6 +17,39 @@ pub(crate) struct Past {
     pub(crate) time_us: i64,
     pub(crate) versions: BTreeMap<u16, u64>,
     pub(crate) folds: Vec<Slot>,
+}
+
+/// Why the past of a stream can't be told.
+pub(crate) enum PastError {
+    /// It was trimmed when it was at `as_of`; what it was before that is not known any more.
+    Trimmed {
+        stream: StreamId,
+        as_of: u64,
+    },
+    Store(StoreError),
+}
+
+impl From<StoreError> for PastError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ReadError> for PastError {
+    fn from(error: ReadError) -> Self {
+        Self::Store(StoreError(error.to_string()))
+    }
+}
+
+impl From<PastError> for StoreError {
+    fn from(error: PastError) -> Self {
+        match error {
+            PastError::Trimmed { stream, as_of } => Self(format!(
+                "stream {stream} was trimmed when it was at {as_of}: what it was before is not known any more"
+            )),
+            PastError::Store(error) => error,
+        }
+    }
 }
 
 impl Cell {
@@ -36,14 +70,16 @@ impl Shared {
         name: &Name,
         position: u64,
         part: usize,
-    ) -> Result<ForkSeed, StoreError> {
+    ) -> Result<ForkSeed, PastError> {
         let id = StreamId(self.env.mint());
+        let snapshot = owner.index.read().head.snapshot;
         let past = self.past(owner, position, id, name)?;
         Ok(ForkSeed {
             part,
             parent: parent.clone(),
             id,
             owner: owner.clone(),
+            snapshot,
             time_us: past.time_us,
             versions: past.versions,
             folds: past.folds,
@@ -53,7 +89,7 @@ impl Shared {
     /// The same for a fork that is there.
     pub(crate) fn shared_with_parent(self: &Arc<Self>, cell: &Cell) -> Result<Past, StoreError> {
         match &cell.parent {
-            Some(Fork { cell: owner, position }) => self.past(owner, *position, cell.id, &cell.name),
+            Some(Fork { cell: owner, position }) => Ok(self.past(owner, *position, cell.id, &cell.name)?),
             None => Err(StoreError(format!("the stream {} is no fork", cell.id))),
         }
     }
@@ -65,7 +101,7 @@ impl Shared {
         position: u64,
         id: StreamId,
         name: &Name,
-    ) -> Result<Past, StoreError> {
+    ) -> Result<Past, PastError> {
         // Of the nearest stream up from this one whose beginning is known by a snapshot only.
         let mut cut = owner;
         let snapshot = loop {
@@ -75,7 +111,6 @@ impl Shared {
                 _ => break snapshot,
             }
         };
-        let failed = |error: crate::error::ReadError| StoreError(error.to_string());
         let mut past = Past {
             time_us: 0,
             versions: BTreeMap::new(),
@@ -83,16 +118,16 @@ impl Shared {
         };
         let mut next = 1;
         if snapshot > 0 {
-            let records = self.read_blocking(cut, snapshot, snapshot).map_err(failed)?;
+            let records = self.read_blocking(cut, snapshot, snapshot)?;
             let record = records
                 .first()
                 .ok_or_else(|| StoreError(format!("the snapshot of {} was not found", cut.id)))?;
             let snapshot = Snapshot::read(record).map_err(StoreError)?;
             if snapshot.as_of > position {
-                return Err(StoreError(format!(
-                    "stream {} was trimmed at {}: what it was at {position} is not known any more",
-                    cut.id, snapshot.as_of
-                )));
+                return Err(PastError::Trimmed {
+                    stream: cut.id,
+                    as_of: snapshot.as_of,
+                });
             }
             past.folds = snapshot.folds(&self.views, id, name).map_err(StoreError)?;
             let index = snapshot.index(0).map_err(StoreError)?;
@@ -103,12 +138,9 @@ impl Shared {
             past.folds = self.views.empty_slots(id, name);
         }
         while next <= position {
-            let mut records = self.read_blocking(owner, next, position).map_err(failed)?;
+            let mut records = self.read_blocking(owner, next, position)?;
             let Some(last) = records.last() else {
-                return Err(StoreError(format!(
-                    "record {next} of stream {} was not found",
-                    owner.id
-                )));
+                return Err(StoreError(format!("record {next} of stream {} was not found", owner.id)).into());
             };
             next = last.position + 1;
             past.time_us = past.time_us.max(last.time_us);

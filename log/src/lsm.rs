@@ -286,14 +286,7 @@ impl Shared {
             };
             let name = row.name()?;
             let past = self.folds.past(&at, (id, &row), row.last, (id, &name));
-            let mut slots = past
-                .map_err(|error| match error {
-                    folds::PastError::Store(error) => error,
-                    folds::PastError::Trimmed(as_of) => {
-                        StoreError(format!("stream {id} ends before its trim at {as_of}"))
-                    }
-                })?
-                .slots;
+            let mut slots = past.map_err(StoreError::from)?.slots;
             slots.iter_mut().for_each(|slot| slot.whole = true);
             self.folds.views.list(&slots);
             let mut changes = Changes::new();

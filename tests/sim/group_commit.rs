@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_log::Log;
-use flowstate_log::append::{Append, Expect};
+use flowstate_log::append::{Append, Expect, Target};
 use flowstate_log::disk::faulty::{Call, FaultyDisk};
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::error::AppendError;
 use flowstate_log::record::SubStreamId;
+use flowstate_log::verbs::Trim;
 use flowstate_log::view::ViewId;
 use flowstate_log::view_store::memory::MemoryViews;
 use flowstate_tests::log::{LinesFold, append, name, note, options, part, read_all, sub_note, texts};
@@ -366,6 +367,42 @@ async fn a_sub_stream_name_is_given_once_even_within_a_commit() {
         SubStreamId([1; 16])
     );
     assert_eq!(log.stream(&name("s2")).await.expect("names"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_in_the_commit_of_a_trim_is_refused() {
+    let (disk, log) = open_faulty();
+    for text in ["1", "2", "3", "4"] {
+        append(&log, "s", text).await.expect("append");
+    }
+    let parent = log.stream(&name("s")).await.expect("names").expect("the stream");
+    disk.hold_syncs("slot-000001");
+    let held = log
+        .append(Append::of(vec![part("other", vec![note("held")])]))
+        .await
+        .expect("queue");
+    tokio::task::block_in_place(|| disk.wait_for_held(1));
+    let mut trim = Box::pin(log.trim(parent, Trim::Before(3)));
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut trim).await;
+    assert!(early.is_err(), "trimmed before the sync");
+    let mut forks = Vec::new();
+    for position in [2, 3, 4] {
+        let mut fork = part("fork", vec![note("own")]);
+        fork.stream = Target::Fork {
+            name: name(&format!("fork-{position}")),
+            parent,
+            position,
+        };
+        forks.push(log.append(Append::of(vec![fork])).await.expect("queue"));
+    }
+    disk.release();
+    held.await.expect("durable");
+    assert_eq!(trim.await.expect("a trim"), 3);
+    for fork in forks {
+        let told = fork.await;
+        let told_so = matches!(told, Err(AppendError::ForkOutOfRange { oldest: 5, tail: 5, .. }));
+        assert!(told_so, "{told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use super::read::Bounds;
 use super::rows::{self, StreamRow};
 use super::tree::{At, Changes};
-use crate::error::ReadError;
+use crate::fork::PastError;
 use crate::record::{Name, StreamId, Subject};
 use crate::snapshot::Snapshot;
 use crate::view::inline::{Registered, Slot, Views};
@@ -37,25 +37,6 @@ pub(super) struct Past {
     pub(super) time_us: i64,
     pub(super) versions: BTreeMap<u16, u64>,
     pub(super) slots: Vec<Slot>,
-}
-
-/// Why the past of a stream can't be told.
-pub(super) enum PastError {
-    /// It was trimmed when it was at this position; what it was before that is not known any more.
-    Trimmed(u64),
-    Store(StoreError),
-}
-
-impl From<StoreError> for PastError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<ReadError> for PastError {
-    fn from(error: ReadError) -> Self {
-        Self::Store(StoreError(error.to_string()))
-    }
 }
 
 impl Folds {
@@ -223,7 +204,10 @@ impl Folds {
                 .ok_or_else(|| rows::malformed("a snapshot is missing"))?;
             let snapshot = Snapshot::read(record).map_err(StoreError)?;
             if snapshot.as_of > position {
-                return Err(PastError::Trimmed(snapshot.as_of));
+                return Err(PastError::Trimmed {
+                    stream: trimmed,
+                    as_of: snapshot.as_of,
+                });
             }
             past.slots = snapshot.folds(&self.views, id, name).map_err(StoreError)?;
             let head = snapshot.index(0).map_err(StoreError)?.head;

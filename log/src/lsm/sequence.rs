@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Shared;
-use super::folds::PastError;
 use super::rows::{self, StreamRow, SubRow};
 use super::tree::At;
 use crate::append::{Append, Appended, AppendedPart, Expect, Part, Sub, Target};
@@ -11,6 +10,7 @@ use crate::catalog::FORK_DEPTH_MAX;
 use crate::codec;
 use crate::codec::v1::RecordHeader;
 use crate::error::AppendError;
+use crate::fork::PastError;
 use crate::index::{Answered, ERASED};
 use crate::limits::SUB_STREAM_STRIDE;
 use crate::record::{Extras, IdempotencyKey, Kind, Name, Record, Repeatable, StreamId, SubStreamId, Subject};
@@ -364,16 +364,26 @@ impl<'a> Group<'a> {
             ))
             .into());
         }
-        let (mut oldest, mut deleted) = (owner_row.trimmed.max(parent_row.trimmed) + 1, owner_row.deleted);
-        if let Some(pending) = self.streams.get(&owner) {
+        let (mut oldest, mut deleted) = (
+            owner_row.trimmed.max(parent_row.trimmed) + 1,
+            owner_row.deleted || parent_row.deleted,
+        );
+        let mut tail = parent_row.last;
+        for pending in [parent, owner].iter().filter_map(|id| self.streams.get(id)) {
             oldest = oldest.max(pending.row.trimmed + 1);
             deleted |= pending.row.deleted;
+        }
+        if let Some(pending) = self.streams.get(&owner)
+            && pending.row.snapshot != owner_row.snapshot
+        {
+            // What the stream was before a trim in this batch is known no more.
+            (oldest, tail) = (pending.row.snapshot, pending.row.snapshot);
         }
         let out_of_range = |oldest| AppendError::ForkOutOfRange {
             parent,
             position,
             oldest,
-            tail: parent_row.last,
+            tail,
         };
         if position < oldest || position > parent_row.last || deleted {
             return Err(out_of_range(oldest).into());
@@ -384,7 +394,7 @@ impl<'a> Group<'a> {
             .folds
             .past(&self.at, (owner, &owner_row), position, (id, name));
         let past = past.map_err(|error| match error {
-            PastError::Trimmed(as_of) => Refusal::from(out_of_range(as_of)),
+            PastError::Trimmed { as_of, .. } => Refusal::from(out_of_range(as_of)),
             PastError::Store(error) => error.into(),
         })?;
         let mut pending = Pending::opened(name);

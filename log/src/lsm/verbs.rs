@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::folds::PastError;
 use super::read::Bounds;
 use super::writer::Command;
 use super::{LsmLog, Shared};
@@ -21,7 +20,7 @@ use crate::verbs::{
     Answer, CommitFilter, CommitPage, Erase, ListedStream, StreamQuery, SubPage, SubStreamInfo, Trim, Verbs,
 };
 use crate::view::ViewId;
-use crate::view_store::Entry;
+use crate::view_store::{Entry, StoreError};
 
 impl LsmLog {
     /// Asks the tree as it is now, on a thread that may block.
@@ -237,12 +236,9 @@ impl Verbs for LsmLog {
                 }
                 let name = row.name()?;
                 let past = shared.folds.past(at, (stream, &row), position, (stream, &name));
-                Ok(past.map(|past| past.slots).map_err(|error| match error {
-                    PastError::Store(error) => ViewError::Store(error.0),
-                    PastError::Trimmed(as_of) => ViewError::Store(format!(
-                        "stream {stream} was trimmed at {as_of}: what it was at {position} is not known any more"
-                    )),
-                }))
+                Ok(past
+                    .map(|past| past.slots)
+                    .map_err(|error| ViewError::Store(StoreError::from(error).0)))
             });
             let slots = past.await.map_err(view_error(stream))??;
             self.shared.folds.views.show_one(&slots, stream, view, read)

@@ -43,10 +43,12 @@ pub async fn run(mut open: impl FnMut() -> Log) {
     views::a_fold_that_fails_fails_alone(&log).await;
     retention::trimmed_records_are_gone_and_what_they_made_is_not(&log).await;
     retention::a_deleted_stream_is_gone_and_its_name_free(&log).await;
+    retention::a_deleted_stream_repeats_no_answer(&log).await;
     retention::erased_payloads_are_gone_everywhere(&log).await;
     forks::a_fork_goes_on_from_what_it_shares(&log).await;
     forks::a_fork_outlives_its_parent(&log).await;
     forks::a_fork_of_a_trimmed_stream_knows_its_past(&log).await;
+    forks::a_fork_begins_where_the_past_is_known(&log).await;
     let before = contents(&log).await;
     log.close().await;
     appends::a_closed_log_refuses_appends_and_is_read(&log).await;

@@ -24,6 +24,8 @@ pub(super) struct Pending {
     pub(super) deleted: bool,
     /// Positions up to this one were given up.
     pub(super) trimmed: u64,
+    /// Position of the record that said so; 0 if there is none.
+    pub(super) snapshot: u64,
 }
 
 impl Pending {
@@ -31,24 +33,22 @@ impl Pending {
     pub(super) fn opened(cell: Arc<Cell>) -> Self {
         Self {
             opened: true,
-            ..Self::visible(cell)
+            ..Self::visible(&cell)
         }
     }
 
-    fn visible(cell: Arc<Cell>) -> Self {
-        let (position, time_us, deleted, trimmed) = {
-            let index = cell.index.read();
-            (index.last(), index.head.time_us, index.head.deleted, index.head.trimmed)
-        };
+    fn visible(cell: &Arc<Cell>) -> Self {
+        let index = cell.index.read();
         Self {
-            cell,
-            position,
-            time_us,
+            cell: cell.clone(),
+            position: index.last(),
+            time_us: index.head.time_us,
             subs: FxHashMap::default(),
             versions: FxHashMap::default(),
             opened: false,
-            deleted,
-            trimmed,
+            deleted: index.head.deleted,
+            trimmed: index.head.trimmed,
+            snapshot: index.head.snapshot,
         }
     }
 
@@ -77,6 +77,13 @@ pub(super) struct Ahead {
     pub(super) forked: FxHashSet<StreamId>,
 }
 
+/// What a fork has to know of a stream that it would continue.
+pub(super) struct Standing {
+    pub(super) deleted: bool,
+    pub(super) trimmed: u64,
+    pub(super) snapshot: u64,
+}
+
 impl Ahead {
     pub(super) fn get(&self, id: StreamId) -> Option<&Pending> {
         self.numbers.get(&id).map(|number| &self.streams[*number])
@@ -87,6 +94,22 @@ impl Ahead {
         self.numbers.insert(pending.cell.id, number);
         self.streams.push(pending);
         number
+    }
+
+    /// How a stream stands, with this commit's changes.
+    pub(super) fn standing(&self, base: Base<'_>, cell: &Arc<Cell>) -> Standing {
+        let standing = |pending: &Pending| Standing {
+            deleted: pending.deleted,
+            trimmed: pending.trimmed,
+            snapshot: pending.snapshot,
+        };
+        self.get(cell.id)
+            .map_or_else(|| standing(&base.pending(cell)), standing)
+    }
+
+    /// Whether there was a stream of this id, and it is deleted.
+    pub(super) fn is_deleted(&self, base: Base<'_>, id: StreamId) -> bool {
+        base.cell(id).is_some_and(|cell| self.standing(base, &cell).deleted)
     }
 
     /// A stream's number in this commit.
@@ -142,7 +165,7 @@ impl Base<'_> {
     fn pending(self, cell: &Arc<Cell>) -> Pending {
         match self.before.and_then(|before| before.get(cell.id)) {
             Some(before) => Pending::after(before),
-            None => Pending::visible(cell.clone()),
+            None => Pending::visible(cell),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::append::{Append, Expect, Sub, Target};
 use crate::catalog::FORK_DEPTH_MAX;
 use crate::codec;
 use crate::error::AppendError;
+use crate::fork::PastError;
 use crate::index::Cell;
 use crate::log::Shared;
 use crate::record::{Name, StreamId};
@@ -164,22 +165,32 @@ async fn seed(
         )));
     }
     let tail = shared.streams.tail(&parent);
-    let (oldest, deleted) = {
-        let index = owner.index.read();
-        (index.head.trimmed + 1, index.head.deleted)
+    let standing = |cell: &Cell| {
+        let index = cell.index.read();
+        (index.head.trimmed, index.head.deleted)
     };
-    let deleted = deleted || parent.index.read().head.deleted;
-    if position < oldest || position > tail || deleted {
-        return Err(AppendError::ForkOutOfRange {
-            parent: parent.id,
+    let ((of_owner, owner_gone), (of_parent, parent_gone)) = (standing(owner), standing(&parent));
+    let out_of_range = {
+        let parent = parent.id;
+        move |oldest| AppendError::ForkOutOfRange {
+            parent,
             position,
             oldest,
             tail,
-        });
+        }
+    };
+    let oldest = of_owner.max(of_parent) + 1;
+    if position < oldest || position > tail || owner_gone || parent_gone {
+        return Err(out_of_range(oldest));
     }
     let (owner, name) = (owner.clone(), name.clone());
-    let seeded = shared.blocking(move |shared| shared.fork_seed(&parent, &owner, &name, position, part));
-    seeded.await.map_err(failed)
+    let seeded = shared.blocking(
+        move |shared| match shared.fork_seed(&parent, &owner, &name, position, part) {
+            Err(PastError::Trimmed { as_of, .. }) => Ok(Err(out_of_range(as_of))),
+            seeded => Ok(Ok(seeded?)),
+        },
+    );
+    seeded.await.map_err(failed)?
 }
 
 /// Stores what is too large for a commit, and hashes what is not.

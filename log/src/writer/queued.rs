@@ -73,6 +73,8 @@ pub(crate) struct ForkSeed {
     pub(crate) id: StreamId,
     /// The stream that has the shared position.
     pub(crate) owner: Arc<Cell>,
+    /// Position of the record that trimmed the owner last when this was worked out; 0 if there was none.
+    pub(crate) snapshot: u64,
     pub(crate) time_us: i64,
     pub(crate) versions: std::collections::BTreeMap<u16, u64>,
     pub(crate) folds: Vec<Slot>,

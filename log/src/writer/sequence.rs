@@ -171,10 +171,11 @@ impl Group {
             }
             None => None,
         };
-        let answered = id.and_then(|id| {
+        let answered = id.filter(|id| !self.ahead.is_deleted(base, *id)).and_then(|id| {
             let of_this = self.ahead.answered.get(&(id, key.clone())).cloned();
             of_this.or_else(|| base.answered(id, key))
         });
+        // The keys of a stream go with it.
         let Some(Answered { commit, repeatable }) = answered else {
             return Ok(None);
         };
@@ -283,23 +284,23 @@ impl Group {
 
     fn fork(&self, base: Base<'_>, name: &Name, position: u64, seed: ForkSeed) -> Result<Arc<Cell>, AppendError> {
         let owner = seed.owner;
-        {
-            let index = owner.index.read();
-            let pending = |id: &StreamId| self.ahead.get(*id).or_else(|| base.before?.get(*id));
-            let gone = |id: &StreamId| pending(id).is_some_and(|state| state.deleted);
-            let parent = &seed.parent;
-            let deleted = index.head.deleted || gone(&owner.id) || gone(&parent.id);
-            let deleted = deleted || (parent.id != owner.id && parent.index.read().head.deleted);
-            // What a fork shares may have been trimmed since it was looked up.
-            let trimmed = pending(&owner.id).map_or(index.head.trimmed, |state| state.trimmed);
-            if deleted || position > index.last() || position <= trimmed {
-                return Err(AppendError::ForkOutOfRange {
-                    parent: owner.id,
-                    position,
-                    oldest: trimmed + 1,
-                    tail: index.last(),
-                });
-            }
+        let (of_parent, of_owner) = (
+            self.ahead.standing(base, &seed.parent),
+            self.ahead.standing(base, &owner),
+        );
+        let last = seed.parent.index.read().last();
+        // What the stream was before a trim that came since the seed was made is known no more.
+        let oldest = match of_owner.snapshot == seed.snapshot {
+            true => of_owner.trimmed.max(of_parent.trimmed) + 1,
+            false => of_owner.snapshot,
+        };
+        if of_parent.deleted || of_owner.deleted || position > last || position < oldest {
+            return Err(AppendError::ForkOutOfRange {
+                parent: seed.parent.id,
+                position,
+                oldest,
+                tail: last.max(of_owner.snapshot),
+            });
         }
         let mut index = Index::new(position);
         index.head.time_us = seed.time_us;
@@ -384,6 +385,7 @@ impl Group {
             state.deleted |= record.kind == Kind::STREAM_DELETED;
             if record.kind == Kind::STREAM_TRIMMED {
                 state.trimmed = state.trimmed.max(record.origin.saturating_sub(1));
+                state.snapshot = state.position;
             }
             let mut header = RecordHeader {
                 stream: state.cell.id.0,

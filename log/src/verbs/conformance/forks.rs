@@ -119,6 +119,33 @@ pub(super) async fn a_fork_outlives_its_parent(log: &Log) {
     assert_eq!(log.trim(free, Trim::Before(2)).await.expect("a trim"), 2);
 }
 
+fn out_of_range<T: std::fmt::Debug>(refused: Result<T, AppendError>, from: u64) {
+    let told = matches!(refused, Err(AppendError::ForkOutOfRange { oldest, .. }) if oldest == from);
+    assert!(told, "{refused:?}");
+}
+
+pub(super) async fn a_fork_begins_where_the_past_is_known(log: &Log) {
+    let id = notes(log, "known", &["1", "2", "3", "4", "5"]).await;
+    let child = fork(log, id, 4, "known/child", note("own 5")).await;
+    // What the child gave up it does not pass on, though its parent has it.
+    assert_eq!(log.trim(child, Trim::Before(3)).await.expect("a trim"), 3);
+    let refused = put(log, fork_of(child, 2, "known/nowhere"), Vec::new(), vec![note("x")]).await;
+    out_of_range(refused, 3);
+    let shared = fork(log, child, 4, "known/shared", note("x")).await;
+    assert_eq!(shown(log, shared).await, ["1", "2", "3", "4", "x"]);
+    for fork in [shared, child] {
+        log.delete(fork).await.expect("a deletion");
+    }
+    // The record that gives up the first two says what they had made as of the last.
+    assert_eq!(log.trim(id, Trim::Before(3)).await.expect("a trim"), 3);
+    for position in [3, 4] {
+        let refused = put(log, fork_of(id, position, "known/nowhere"), Vec::new(), vec![note("x")]).await;
+        out_of_range(refused, 5);
+    }
+    let last = fork(log, id, 5, "known/last", note("own 6")).await;
+    assert_eq!(shown(log, last).await, ["1", "2", "3", "4", "5", "own 6"]);
+}
+
 pub(super) async fn a_fork_of_a_trimmed_stream_knows_its_past(log: &Log) {
     let id = notes(log, "cut", &["1", "2", "3"]).await;
     assert_eq!(log.trim(id, Trim::Before(3)).await.expect("a trim"), 3);

@@ -88,6 +88,19 @@ fn keyed(text: &str) -> Append {
     }
 }
 
+pub(super) async fn a_deleted_stream_repeats_no_answer(log: &Log) {
+    let id = notes(log, "forgetful", &["1"]).await;
+    let repeated = || Append {
+        key: IdempotencyKey::new(b"forgetful"),
+        parts: vec![part(Target::Id(id), vec![note("2")])],
+    };
+    append(log, repeated()).await.expect("an append");
+    assert!(append(log, repeated()).await.expect("the same again").repeated);
+    log.delete(id).await.expect("a deletion");
+    let told = append(log, repeated()).await;
+    assert!(matches!(told, Err(AppendError::UnknownStream(_))), "{told:?}");
+}
+
 pub(super) async fn a_deleted_stream_is_gone_and_its_name_free(log: &Log) {
     let first = append(log, keyed("1")).await.expect("an append");
     let id = first.parts[0].stream;
