@@ -82,17 +82,38 @@ impl Log {
 
     /// The sub-stream of this name, as far as it is visible.
     pub async fn sub_stream(&self, name: &Name) -> Result<Option<SubStreamInfo>, ReadError> {
-        self.verbs.sub_stream(name).await
+        self.left_of(self.verbs.sub_stream(name).await?).await
     }
 
     /// The same, waiting up to `within` for it to be opened.
     pub async fn sub_stream_within(&self, name: &Name, within: Duration) -> Result<Option<SubStreamInfo>, ReadError> {
-        self.verbs.sub_stream_within(name, within).await
+        self.left_of(self.verbs.sub_stream_within(name, within).await?).await
     }
 
     /// Where a sub-stream stands now.
     pub async fn sub_stream_info(&self, stream: StreamId, sub: SubStreamId) -> Result<SubStreamInfo, ReadError> {
-        self.verbs.sub_stream_info(stream, sub).await
+        self.first_left(self.verbs.sub_stream_info(stream, sub).await?).await
+    }
+
+    async fn left_of(&self, found: Option<SubStreamInfo>) -> Result<Option<SubStreamInfo>, ReadError> {
+        match found {
+            Some(info) => self.first_left(info).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks for the first record that is left of a sub-stream whose beginning was trimmed.
+    async fn first_left(&self, mut info: SubStreamInfo) -> Result<SubStreamInfo, ReadError> {
+        let mut from = 1;
+        while info.first < self.oldest(info.stream).await? {
+            let page = self.verbs.read_sub(info.stream, info.id, 0, from).await?;
+            match page.records.first() {
+                Some(record) => info.first = record.position,
+                None if page.visited == 0 => return Err(ReadError::UnknownSubStream(info.id)),
+                None => from = page.next,
+            }
+        }
+        Ok(info)
     }
 
     /// Up to `limit` records from position `from` on, in order, up to the tail. Bounded by `Limits::read_*`, and sometimes fewer

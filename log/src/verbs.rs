@@ -138,7 +138,8 @@ pub enum Erase {
     Streams(Vec<StreamId>),
 }
 
-/// A log. Every method's contract is that of the [`crate::Log`] method of the same name.
+/// A log. Every method's contract is that of the [`crate::Log`] method of the same name, but for [`SubStreamInfo::first`]: it stays
+/// where record number 1 was, and the handle looks for the first one that is left.
 pub trait Verbs: Send + Sync + 'static {
     /// Time and ids.
     fn env(&self) -> &Arc<dyn Env>;

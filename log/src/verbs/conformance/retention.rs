@@ -47,7 +47,8 @@ pub(super) async fn trimmed_records_are_gone_and_what_they_made_is_not(log: &Log
         .await
         .expect("a look")
         .expect("a sub-stream");
-    assert_eq!((info.last, info.count), (8, 2));
+    assert_eq!((info.first, info.last, info.count), (8, 8, 2));
+    assert_eq!(log.sub_stream_info(id, kept).await.expect("a look"), info);
     let mut follow = log.follow_sub(&info, 0).await.expect("a cursor");
     assert_eq!(texts(&follow.page().await.expect("a page")), ["8"]);
     assert_eq!(shown(log, id).await, shown_before);
