@@ -90,6 +90,9 @@ pub enum AppendError {
     /// The disk is full, or no file can be opened for want of descriptors. Reads go on; appends are accepted again when there is room.
     #[error("no further segment can be prepared: {0}")]
     Full(String),
+    /// What the append is decided on could not be read. Nothing was queued.
+    #[error("looking up what the append is decided on failed: {0}; send it again")]
+    Lookup(String),
     /// The view store failed and the views may not fall further behind.
     #[error("the view store failed and has fallen too far behind: restart to rebuild it")]
     ViewsFailed,
@@ -117,7 +120,7 @@ impl AppendError {
             | Self::Forked(_)
             | Self::ForkOutOfRange { .. }
             | Self::Invalid(_) => Remedy::FixRequest,
-            Self::Full(_) => Remedy::Retry,
+            Self::Full(_) | Self::Lookup(_) => Remedy::Retry,
             Self::ViewsFailed | Self::Poisoned(_) | Self::Closed => Remedy::Reopen,
         }
     }

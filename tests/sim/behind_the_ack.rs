@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use flowstate_log::Log;
 use flowstate_log::append::Append;
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::env::{Env, SeededEnv};
-use flowstate_log::error::AppendError;
+use flowstate_log::error::{AppendError, Remedy};
 use flowstate_log::record::{Kind, Name, Record, StreamId};
 use flowstate_log::view::{Fold, IndexRows, Row, View, ViewId};
 use flowstate_log::view_store::memory::MemoryViews;
@@ -160,6 +160,69 @@ async fn a_view_that_panics_behind_the_ack_stops_the_views_and_not_the_log_in_si
     };
     assert!(matches!(refused, AppendError::ViewsFailed), "{refused}");
     log.close().await;
+}
+
+/// A view store that can't be read while it is broken.
+#[derive(Clone)]
+struct BrokenViews(MemoryViews, Arc<AtomicBool>);
+
+impl BrokenViews {
+    fn readable(&self) -> Result<(), StoreError> {
+        match self.1.load(Ordering::Acquire) {
+            true => Err(StoreError("a sector can't be read".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl OpenViewStore for BrokenViews {
+    fn open(&self) -> Result<Box<dyn ViewStore>, StoreError> {
+        Ok(Box::new(self.clone()))
+    }
+    fn discard(&self) -> Result<(), StoreError> {
+        self.0.discard()
+    }
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+impl ViewStore for BrokenViews {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.readable()?;
+        self.0.get(key)
+    }
+    fn write(&self, batch: Vec<Change>) -> Result<(), StoreError> {
+        self.0.write(batch)
+    }
+    fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.readable()?;
+        self.0.scan(from, to, limit)
+    }
+    fn flush(&self) -> Result<(), StoreError> {
+        self.0.flush()
+    }
+    fn compact(&self) -> Result<(), StoreError> {
+        self.0.compact()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_can_not_be_looked_up_says_so_and_can_be_sent_again() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let views = BrokenViews(MemoryViews::new(), broken.clone());
+    let log = Log::open(options(Arc::new(MemoryDisk::new()), Arc::new(views), 1)).expect("open");
+    broken.store(true, Ordering::Release);
+    // Nobody uses this name: only the rows know whether a stream has it.
+    let refused = append(&log, "s", "one")
+        .await
+        .expect_err("what can't be looked up is not decided");
+    assert!(matches!(refused, AppendError::Lookup(_)), "{refused}");
+    assert_eq!(refused.kind(), Remedy::Retry);
+    assert!(refused.to_string().contains("a sector can't be read"), "{refused}");
+    broken.store(false, Ordering::Release);
+    let appended = append(&log, "s", "one").await.expect("the same again");
+    assert_eq!((appended.parts[0].first, appended.repeated), (1, false));
 }
 
 /// A view store whose writes wait at a gate.

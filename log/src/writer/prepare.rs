@@ -51,8 +51,8 @@ pub(crate) async fn prepare(
     Ok((prepared, forks, held))
 }
 
-fn failed(_: StoreError) -> AppendError {
-    AppendError::ViewsFailed
+fn failed(error: StoreError) -> AppendError {
+    AppendError::Lookup(error.0)
 }
 
 async fn known(shared: &Arc<Shared>, id: StreamId) -> Result<Option<Arc<Cell>>, AppendError> {

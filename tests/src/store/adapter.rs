@@ -136,7 +136,7 @@ pub async fn append(log: &Log, id: OpId, op: &Op) -> Result<Appending, AppendErr
                 parent: log
                     .stream(&name(parent))
                     .await
-                    .map_err(|_| AppendError::ViewsFailed)?
+                    .map_err(|error| AppendError::Lookup(error.to_string()))?
                     .ok_or_else(|| AppendError::StreamAbsent(name(parent)))?,
                 position: *position,
             },
@@ -206,7 +206,9 @@ pub fn refusal(error: &AppendError) -> Option<Refusal> {
         AppendError::KeyReused(_) | AppendError::Forked(_) | AppendError::ForkOutOfRange { .. } => {
             Refusal::Invalid(error.to_string())
         }
-        AppendError::ViewsFailed | AppendError::Poisoned(_) | AppendError::Closed => return None,
+        AppendError::Lookup(_) | AppendError::ViewsFailed | AppendError::Poisoned(_) | AppendError::Closed => {
+            return None;
+        }
     })
 }
 
