@@ -12,7 +12,9 @@ use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use tracing_subscriber::EnvFilter;
 
 use crate::server::guard::{Host, Origin};
@@ -67,7 +69,11 @@ enum Command {
 
 /// Runs the command with the arguments and variables of this process, until it is told to stop.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let matches = Args::command().get_matches();
+    let args = match Args::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
     if let Err(message) = diagnostics(std::env::var_os("RUST_LOG")) {
         return fail(&message);
     }
@@ -76,6 +82,14 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&format!("the runtime could not be started: {error}")),
     };
     if let Some(Command::Log(command)) = args.command {
+        if let Some(flag) = server_flag(&matches) {
+            Args::command()
+                .error(
+                    ErrorKind::ArgumentConflict,
+                    format!("--{flag} is for the server: `flowstate log` does not serve"),
+                )
+                .exit();
+        }
         let exit = runtime.block_on(log::run(&args.data_dir, command));
         runtime.shutdown_background();
         return exit;
@@ -84,6 +98,16 @@ pub fn main() -> ExitCode {
     // A read that hangs in the disk must not hold up the end of the process.
     runtime.shutdown_background();
     exit.unwrap_or_else(|error| fail(&error.to_string()))
+}
+
+/// A flag on the command line that means something to a server only.
+fn server_flag(matches: &ArgMatches) -> Option<String> {
+    let command = Args::command();
+    let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let flag = command
+        .get_arguments()
+        .find(|flag| !flag.is_global_set() && given(flag.get_id().as_str()));
+    flag.and_then(|flag| flag.get_long()).map(str::to_owned)
 }
 
 fn fail(message: &str) -> ExitCode {

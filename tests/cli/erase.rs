@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{chat, log, refused, serve, stop, told};
+use super::{chat, log, refused, serve, stop, text, told};
 
 /// Files below a folder that hold some bytes.
 fn holding(folder: &Path, what: &str) -> Vec<String> {
@@ -84,4 +84,52 @@ async fn an_erasure_tells_what_it_looked_for() {
         "{erased}"
     );
     assert_eq!((&proof["records_left"], &proof["files_left"]), (&json!(0), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_is_without_what_was_erased_since() {
+    let folders = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folders.path().join(name);
+    let (data, backup) = (at("data"), at("backup"));
+    let secret = "what alice said before the backup";
+    let server = serve(&data);
+    chat(&server, "alice", "s-alice", "r1", secret).await;
+    chat(&server, "bob", "s-bob", "r2", "what bob said").await;
+    stop(server);
+    told(&data, &["backup", text(&backup)]);
+    told(&data, &["erase", "alice", "--yes"]);
+
+    let (with, without) = (at("with"), at("without"));
+    let restored = told(&data, &["restore", text(&backup), "--to", text(&with)]);
+    assert_eq!(restored["streams_erased"], 0, "{restored}");
+    assert!(
+        log(&with, &["export", "-"]).stdout.contains(secret),
+        "a backup is what it was"
+    );
+    let arguments = [
+        "restore",
+        text(&backup),
+        "--to",
+        text(&without),
+        "--erasures-from",
+        text(&data),
+    ];
+    let restored = told(&data, &arguments);
+    assert_eq!(restored["streams_erased"], 1, "{restored}");
+    assert_eq!(holding(&without, secret), Vec::<String>::new());
+    let left = log(&without, &["export", "-"]).stdout;
+    assert!(!left.contains(secret) && left.contains("what bob said"), "{left}");
+    assert_eq!(told(&without, &["verify"])["ok"], json!(true));
+
+    let (third, absent) = (at("third"), at("nowhere"));
+    let nowhere = [
+        "restore",
+        text(&backup),
+        "--to",
+        text(&third),
+        "--erasures-from",
+        text(&absent),
+    ];
+    let said = refused(&data, &nowhere, 2);
+    assert!(said.contains("nowhere"), "{said}");
 }

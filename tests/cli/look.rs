@@ -4,9 +4,10 @@ use std::fs;
 
 use flowstate_log::append::Append;
 use flowstate_tests::log::{note, part};
+use flowstate_tests::process::command;
 use serde_json::json;
 
-use super::{append, lines, log, open, refused, text, told, varied};
+use super::{BINARY, append, lines, log, open, refused, text, told, varied};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_folder_is_told_and_not_changed() {
@@ -133,6 +134,25 @@ async fn wrong_calls_are_told_apart() {
     ] {
         let said = refused(&data, call, 2);
         assert!(said.contains(hint), "{call:?}: {said}");
+    }
+}
+
+#[test]
+fn flags_of_a_server_are_refused_beside_a_tool() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pairs = [
+        ["--store", "fjall"],
+        ["--listen", "127.0.0.1:1"],
+        ["--allow-host", "example.com"],
+        ["--allow-origin", "https://example.com"],
+        ["--scripted-tokens-per-second", "9"],
+    ];
+    for [flag, value] in pairs {
+        let ran = command(BINARY, folder.path(), &[flag, value, "log", "inspect"]).output();
+        let ran = ran.expect("the binary starts");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{flag}: {said}");
+        assert!(said.contains(flag) && said.contains("flowstate log"), "{said}");
     }
 }
 

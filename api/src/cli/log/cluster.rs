@@ -11,7 +11,9 @@ use super::place;
 
 pub(super) async fn run(folder: &Path, out: &Output) -> Result<(), Failure> {
     let log = place::open(folder).await?;
+    let bar = out.spinner("clustering");
     let done = clustered(&log).await;
+    drop(bar);
     log.close().await;
     let done = done?;
     out.say(&told(&done), || text(&done))

@@ -44,7 +44,10 @@ pub(super) async fn run(folder: &Path, args: &EraseArgs, out: &Output) -> Result
     let known = known(folder, &log, &args.user).await;
     let erased = match known {
         Ok(known) => match confirmed(args, &known) {
-            Ok(()) => erase(&log, &args.user, &known).await.map(|done| (known, done)),
+            Ok(()) => {
+                let _bar = out.spinner("erasing and clustering");
+                erase(&log, &args.user, &known).await.map(|done| (known, done))
+            }
             Err(failure) => Err(failure),
         },
         Err(failure) => Err(failure),
@@ -53,11 +56,14 @@ pub(super) async fn run(folder: &Path, args: &EraseArgs, out: &Output) -> Result
     drop(log);
     let (known, (streams, done)) = erased?;
     // Rows that were replaced may lie in the view store's files for long.
+    let bar = out.spinner("rebuilding the views");
     let log = rebuild::anew(options).await?;
     log.close().await;
-    drop(log);
+    drop((log, bar));
     let records = known.records;
+    let bar = out.spinner("looking into every file");
     let proof = known.look(&place::read(folder)?, folder)?;
+    drop(bar);
     let told = Told {
         user: &args.user,
         streams,

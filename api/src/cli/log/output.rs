@@ -1,6 +1,7 @@
 //! What a command says: results to stdout, as text or JSON; progress and failures to stderr.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::Duration;
 
 use flowstate_log::folder::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,15 +53,32 @@ impl Output {
 
     /// A bar for something long; shown on a terminal only, and not beside JSON.
     pub(super) fn bar(&self) -> Bar {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        if self.json || !stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
+        let bar = ProgressBar::with_draw_target(Some(0), self.target());
         let style = ProgressStyle::with_template("{msg:20} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Bar(bar)
     }
+
+    /// The same for something that can't say how far it is: what it does, and since when.
+    pub(super) fn spinner(&self, step: &'static str) -> Bar {
+        let bar = ProgressBar::with_draw_target(None, self.target());
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(step);
+        bar.enable_steady_tick(TURN);
+        Bar(bar)
+    }
+
+    fn target(&self) -> ProgressDrawTarget {
+        match self.json || !stderr().is_terminal() {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr(),
+        }
+    }
 }
+
+/// How often a spinner turns.
+const TURN: Duration = Duration::from_millis(100);
 
 /// See [`Output::bar`]. Gone when dropped.
 pub(super) struct Bar(ProgressBar);

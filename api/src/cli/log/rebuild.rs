@@ -26,7 +26,9 @@ struct Told {
 pub(super) async fn run(folder: &Path, out: &Output) -> Result<(), Failure> {
     let env = SystemEnv::new();
     let began = env.monotonic();
+    let bar = out.spinner("rebuilding the views");
     let log = anew(place::options(folder)?).await?;
+    drop(bar);
     let took = env.monotonic().saturating_sub(began);
     let streams = all_streams(&log).await?;
     let told = Told {
