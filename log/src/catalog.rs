@@ -43,6 +43,10 @@ pub(crate) struct StreamRow {
 }
 
 impl StreamRow {
+    pub(crate) fn is_fork(&self) -> bool {
+        self.parent.is_some()
+    }
+
     pub(crate) fn principal(&self) -> &str {
         &self.principal
     }

@@ -202,8 +202,8 @@ impl Log {
         self.verbs.delete(stream).await
     }
 
-    /// Deletes streams for good: nobody can read their payloads any more, in forks neither, and they leave the disk with
-    /// the next clustering. Returns how many there were.
+    /// Deletes streams for good: nobody can read their payloads any more, in forks and their views neither, and they leave the disk
+    /// with the next clustering. Returns how many there were. Repeat one that failed: what it left undone is done then.
     pub async fn erase(&self, whose: Erase) -> Result<u64, RetentionError> {
         self.verbs.erase(whose).await
     }

@@ -138,6 +138,8 @@ impl SegmentLog {
             records: vec![own(Kind::PRINCIPAL_ERASED, 0, told.to_string().into())],
         };
         last = self.append_own(vec![noted]).await?.max(last);
+        let refolded = shared.blocking(|shared| shared.refold_forks()).await;
+        refolded.map_err(ReadError::from)?;
         self.note_erasing(last)?;
         self.seal().await?;
         shared.cluster.nudge();

@@ -3,6 +3,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod inline;
+mod refold;
 pub(crate) mod replace;
 
 use std::any::Any;

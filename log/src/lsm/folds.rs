@@ -146,6 +146,32 @@ impl Folds {
         }
     }
 
+    /// Folds what is left of a stream anew. The rows that this changes.
+    pub(super) fn refold(
+        &self,
+        at: &At,
+        id: StreamId,
+        row: &StreamRow,
+        held: &mut Held,
+    ) -> Result<Changes, StoreError> {
+        self.load(at, id, row, held)?;
+        let name = row.name()?;
+        let mut slots = self.past(at, (id, row), row.last, (id, &name))?.slots;
+        self.views.unlist(held.as_deref().unwrap_or_default());
+        let mut changes = Changes::new();
+        for slot in &mut slots {
+            for entry in at.with_prefix(&keys::row(id, slot.of.space, &[]), None) {
+                changes.insert(entry?.0, None);
+            }
+            slot.whole = true;
+        }
+        self.put_rows(id, 0, &mut slots, &mut changes);
+        self.views.list(&slots);
+        self.put_index_rows(&mut changes);
+        **held = Some(slots);
+        Ok(changes)
+    }
+
     /// The index rows that changed.
     pub(super) fn put_index_rows(&self, changes: &mut Changes) {
         let moved = std::mem::take(&mut self.views.overlay.lock().rows);

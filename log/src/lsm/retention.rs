@@ -170,6 +170,18 @@ impl At {
         Ok((below.min(row.last + 1), oldest, self.has_forks(stream)?))
     }
 
+    fn continues_erased(&self, fork: &StreamRow) -> Result<bool, StoreError> {
+        let mut above = fork.parent();
+        while let Some((parent, _)) = above {
+            let Some(row) = self.stream(parent)? else { break };
+            if row.erased {
+                return Ok(true);
+            }
+            above = row.parent();
+        }
+        Ok(false)
+    }
+
     fn missing(&self, stream: StreamId) -> Option<ReadError> {
         match self.stream(stream) {
             Ok(Some(_)) => None,
@@ -193,10 +205,12 @@ impl At {
 pub(super) fn sweep(shared: &Shared) -> Result<(), StoreError> {
     let removals = shared.tree.now().removals()?;
     let mut streams: BTreeSet<StreamId> = removals.iter().map(|(_, stream)| *stream).collect();
+    let mut erased = false;
     while let Some(stream) = streams.pop_first() {
         let Some(row) = shared.tree.now().stream(stream)? else {
             continue;
         };
+        erased |= row.erased;
         sweep_stream(shared, stream, &row)?;
         // The last fork of a deleted stream lets go of it.
         if row.deleted
@@ -205,8 +219,35 @@ pub(super) fn sweep(shared: &Shared) -> Result<(), StoreError> {
             streams.insert(parent);
         }
     }
+    if erased {
+        refold_forks(shared)?;
+    }
     let done = removals.into_iter().map(|(key, _)| (key, None)).collect();
     shared.tree.commit(done, PersistMode::Buffer)
+}
+
+/// Folds every live fork anew that shares records with an erased stream. One that was trimmed since keeps what its own record of that
+/// says.
+fn refold_forks(shared: &Shared) -> Result<(), StoreError> {
+    let at = shared.tree.now();
+    for entry in at.with_prefix(b"s", None) {
+        let id = rows::stream_id(&entry?.0[1..])?;
+        let Some(row) = at.stream(id)?.filter(|row| !row.deleted) else {
+            continue;
+        };
+        if !at.continues_erased(&row)? {
+            continue;
+        }
+        let folds = shared.folds.of(id);
+        // At an open nobody else has them, and that may not block.
+        let mut held = match folds.clone().try_lock_owned() {
+            Ok(held) => held,
+            Err(_) => folds.blocking_lock_owned(),
+        };
+        let changes = shared.folds.refold(&at, id, &row, &mut held)?;
+        shared.tree.commit(changes, PersistMode::Buffer)?;
+    }
+    Ok(())
 }
 
 fn sweep_stream(shared: &Shared, stream: StreamId, row: &StreamRow) -> Result<(), StoreError> {

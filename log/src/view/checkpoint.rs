@@ -139,6 +139,11 @@ impl Views {
         behind.folded = (commit, hash);
     }
 
+    /// Notes that a stream has rows that the store lacks.
+    pub(crate) fn note_behind(&self, cell: &Arc<Cell>) {
+        self.behind.lock().cells.insert(cell.id, cell.clone());
+    }
+
     /// Waits while the store is more than `bytes_max` behind. `Err` if it failed and won't catch up.
     pub(crate) fn wait_below(&self, bytes_max: u64) -> Result<(), StoreError> {
         let mut behind = self.behind.lock();

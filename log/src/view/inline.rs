@@ -220,7 +220,7 @@ impl Views {
     }
 
     /// Takes the index rows of a deleted stream away.
-    fn unlist(&self, slots: &[Slot]) {
+    pub(crate) fn unlist(&self, slots: &[Slot]) {
         for slot in slots {
             let view = &slot.of.view;
             let mut keys = Keys(Vec::new());

@@ -195,6 +195,14 @@ pub(super) async fn erased_payloads_are_gone_everywhere(log: &Log) {
         position: 1,
     };
     let fork = put(log, fork, Vec::new(), vec![note("own")]).await.expect("a fork");
+    let fork_of_it = Target::Fork {
+        name: name("erased/fork of it"),
+        parent: fork.parts[0].stream,
+        position: 1,
+    };
+    let fork_of_it = put(log, fork_of_it, Vec::new(), vec![note("its own")]).await;
+    let forks = [fork.parts[0].stream, fork_of_it.expect("a fork").parts[0].stream];
+    assert_eq!(shown(log, forks[0]).await, ["secret 1", "own"]);
     let kept = notes(log, "erased/kept", &["kept"]).await;
     let by_id = notes(log, "erased/by id", &["secret 3"]).await;
 
@@ -222,6 +230,13 @@ pub(super) async fn erased_payloads_are_gone_everywhere(log: &Log) {
     let records = all(log, fork.parts[0].stream).await;
     assert_eq!(texts(&records), ["", "own"]);
     assert!(records[0].erased && !records[1].erased && records[0].kind == NOTE);
+    assert_eq!(
+        shown(log, forks[0]).await,
+        ["", "own"],
+        "what its view made of it is gone"
+    );
+    assert_eq!(shown(log, forks[1]).await, ["", "its own"]);
+    assert_eq!(indexed(log, "erased/fork").await.as_deref(), Some("own"));
     no_secret(log).await;
 }
 
@@ -248,6 +263,7 @@ pub(super) async fn what_was_given_up_stays_given_up(log: &Log) {
         .expect("a look")
         .expect("a stream");
     assert_eq!(texts(&all(log, forks).await), ["", "own"]);
+    assert_eq!(shown(log, forks).await, ["", "own"]);
     assert_eq!(log.stream(&name("deleted/for good")).await.expect("a look"), None);
     let trimmed = log.stream(&name("trimmed")).await.expect("a look").expect("a stream");
     assert!(matches!(log.read(trimmed, 1, 1).await, Err(ReadError::Trimmed { .. })));
