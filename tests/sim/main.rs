@@ -8,4 +8,5 @@ mod group_commit;
 mod model;
 mod rebuild;
 mod recovery;
+mod trace;
 mod views;
