@@ -45,7 +45,8 @@ pub enum Target {
     Name(Name),
     /// This incarnation of a stream, which must exist.
     Id(StreamId),
-    /// A new stream that goes on from a position of another one: it has that stream's records up to there, without a copy.
+    /// A new stream that goes on from a position of another one: it has that stream's records up to there, without a copy. The sub-streams of
+    /// that stream are not its own: their records are read through it, and they are found and followed through that stream only.
     Fork {
         /// The new stream's name, which must be free.
         name: Name,

@@ -93,7 +93,7 @@ pub enum AppendError {
     /// What the append is decided on could not be read. Nothing was queued.
     #[error("looking up what the append is decided on failed: {0}; send it again")]
     Lookup(String),
-    /// The view store failed and the views may not fall further behind.
+    /// The view store failed, and the views may not fall further behind or can't be gone on from.
     #[error("the view store failed and has fallen too far behind: restart to rebuild it")]
     ViewsFailed,
     /// A write or sync failed. The records may or may not be found after a restart.

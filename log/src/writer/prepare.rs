@@ -42,7 +42,9 @@ pub(crate) async fn prepare(
         let named = subs(shared, &held, cell.as_ref(), part).await?;
         held.owners.extend(named);
         if let Some(cell) = &cell {
-            shared.loaded(cell).await.map_err(failed)?;
+            // Folds that can't be loaded have made the store one that the next open rebuilds.
+            let loaded = shared.loaded(cell).await;
+            loaded.map_err(|_| AppendError::ViewsFailed)?;
         }
         held.parts.push(cell);
     }
