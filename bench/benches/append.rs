@@ -1,7 +1,7 @@
 //! W1: durable appends by writers that wait for their acknowledgement, as a share of what the machine gives a store that does the
 //! same job (`limit`), and of one thread that does nothing but write and sync (`bare`). Every cell is a log of its own. `durable` is
 //! the log as it is opened by default, clustering and the preparing of segments beside it; in `prepared` both were done before, as they
-//! are for the limit.
+//! are for the limit. `control` keeps the records in fjall.
 //!
 //! FLOWSTATE_BENCH_MS: milliseconds a cell (800). FLOWSTATE_BENCH_ROUNDS: rounds (3). FLOWSTATE_BENCH_THREADS: threads of the
 //! writers' runtime (2). `cpu us` is
@@ -18,15 +18,17 @@ use flowstate_bench::table::{named, print_load, rounds, size};
 use flowstate_bench::timed;
 use flowstate_bench::words::Tokens;
 use flowstate_log::limits::Limits;
+use flowstate_log::lsm::{LsmLog, LsmOptions};
 use flowstate_log::{Durability, Log, Options};
 use tokio::runtime::Runtime;
 
-const ROWS: [&str; 7] = [
+const ROWS: [&str; 8] = [
     "limit",
     "bare",
     "durable",
     "unchained",
     "prepared",
+    "control",
     "limit-unsynced",
     "buffered",
 ];
@@ -61,6 +63,13 @@ fn cell(runtime: &Runtime, row: &str, shape: Shape, time: Duration) -> Ran {
             let store = Arc::new(Committer::start(limit));
             let mut ran = drive(runtime, &store, shape, time);
             ran.committing = thread_time(committer::THREAD);
+            ran
+        }
+        "control" => {
+            let log = LsmLog::open(LsmOptions::in_folder(folder.path())).expect("a control");
+            let mut ran = drive(runtime, &Arc::new(log.clone()), shape, time);
+            ran.committing = thread_time("lsm-writer");
+            runtime.block_on(log.close());
             ran
         }
         _ => {

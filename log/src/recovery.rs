@@ -248,17 +248,6 @@ fn place(scan: &Scan, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
     (ready, position)
 }
 
-/// How far the clustering stands back for threads that somebody waits for: a nice value.
-const BACKGROUND_NICE: i32 = 5;
-
-/// Lets other threads go first. Only Linux has a priority for each thread.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICE) {
-        tracing::debug!(%error, "the clustering keeps its priority");
-    }
-}
-
 fn start(
     shared: Arc<Shared>,
     commands: Arc<Queue>,
@@ -275,7 +264,6 @@ fn start(
     let clustering = {
         let shared = shared.clone();
         thread("log-cluster").spawn(move || {
-            step_back();
             if catch_unwind(AssertUnwindSafe(|| shared.cluster.run(&shared))).is_err() {
                 shared.poison.set("the clustering thread panicked".to_owned());
             }

@@ -38,7 +38,7 @@ pub(crate) const RAW_BYTES_MAX: usize = 64 << 20;
 const READ_BYTES: usize = 1 << 20;
 
 const MAGIC: [u8; 4] = *b"FSr\x01";
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 const HEAD: [u8; 8] = [MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3], FORMAT as u8, 0, 0, 0];
 
 /// What a run is sorted by.

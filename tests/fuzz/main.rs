@@ -159,25 +159,19 @@ impl Drop for Told<'_> {
     }
 }
 
-/// A spoilt folder is read as far as it can be, and what is read was written. A block of a run has a CRC-32 over frames that end with one
-/// of their own, so a body and its CRC can give way to another body of that length and its CRC, unseen by both: the chain tells.
+/// A spoilt folder is read as far as it can be, and what is read was written.
 fn look(disk: &MemoryDisk, written: &HashSet<Said>) {
     let Ok(folder) = Folder::open_damaged(Arc::new(disk.clone())) else {
         return;
     };
     let commits = folder.commits(0).flatten().flat_map(|commit| commit.records);
-    let mut exchanged = None;
     for record in folder.records(None).flatten().chain(commits) {
         let said = said(&record);
-        let same = |other: &&Said| (other.0, other.1, other.2) == (said.0, said.1, said.2);
-        let there = written.iter().find(same);
-        let there = there.unwrap_or_else(|| panic!("nobody wrote {record:?}"));
-        if *there != said && !record.erased {
-            exchanged = Some(record);
-        }
+        let place = |other: &Said| (other.0, other.1, other.2) == (said.0, said.1, said.2);
+        let known = written.contains(&said) || (record.erased && written.iter().any(place));
+        assert!(known, "nobody wrote {record:?}");
     }
-    let whole = folder.verify(None, &mut |_| {}).ok();
-    assert!(!whole || exchanged.is_none(), "nobody wrote {exchanged:?}");
+    let _ = folder.verify(None, &mut |_| {});
 }
 
 #[test]

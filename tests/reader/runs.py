@@ -7,11 +7,13 @@ import zlib
 import frames
 import lz4
 from frames import Damaged
+from xxh3 import xxh3_64
 
 MAGIC = b"FSr\x01"
-HEAD = MAGIC + bytes([2, 0, 0, 0])
+FORMAT = 3
+HEAD = MAGIC + struct.pack("<HH", FORMAT, 0)
 TRAILER = 24
-BLOCK_HEAD = 16
+BLOCK_HEAD = 20
 RAW_BYTES_MAX = 64 << 20
 SECTIONS = ("records", "streams", "commits", "stubs", "blobs", "index")
 TAG_WHOLE, TAG_ERASED = 0, 1
@@ -52,12 +54,12 @@ def unpack(data, at, end, what):
     """Content of the block at `at`, and where it ends."""
     if at + BLOCK_HEAD > end:
         raise Damaged(f"{what}: a block reaches beyond its section")
-    stored_bytes, raw_bytes, form, crc = struct.unpack_from("<IIII", data, at)
+    stored_bytes, raw_bytes, form, checksum = struct.unpack_from("<IIIQ", data, at)
     stored = data[at + BLOCK_HEAD:at + BLOCK_HEAD + stored_bytes]
     stop = at + BLOCK_HEAD + stored_bytes
     if stop > end or raw_bytes > RAW_BYTES_MAX:
         raise Damaged(f"{what}: the block at offset {at} reaches beyond its section, or claims too much")
-    if zlib.crc32(stored, zlib.crc32(data[at:at + 12])) != crc:
+    if xxh3_64(data[at:at + 12] + stored) != checksum:
         raise Damaged(f"{what}: the checksum of the block at offset {at} does not hold")
     try:
         if form == 0 and stored_bytes == raw_bytes:
@@ -81,7 +83,7 @@ class Run:
     def __init__(self, data, number):
         self.data, self.name = data, name(number)
         if len(data) < len(HEAD) + TRAILER or data[:len(HEAD)] != HEAD:
-            raise self.damaged(0, "the file does not begin as a run of format 2 does")
+            raise self.damaged(0, "the file does not begin as a run of format 3 does")
         offset, length, zero, crc, magic = struct.unpack_from("<QIII4s", data, len(data) - TRAILER)
         trailer = len(data) - TRAILER
         if magic != MAGIC or zero or crc != zlib.crc32(data[trailer:trailer + 16]):
@@ -104,7 +106,7 @@ class Run:
                 at += section["bytes"]
         except (ValueError, KeyError, TypeError) as error:
             raise self.damaged(offset, f"the footer can't be read ({error!r})") from None
-        if (form, claimed, at, end) != (2, number, offset, trailer):
+        if (form, claimed, at, end) != (FORMAT, number, offset, trailer):
             raise self.damaged(offset, "the footer is of another run or format, or the sections do not fill the file")
 
     def damaged(self, offset, what):

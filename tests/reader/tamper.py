@@ -119,7 +119,7 @@ def in_segment(how, folder, number, data):
 
 def block(raw):
     head = struct.pack("<III", len(raw), len(raw), 0)
-    return head + crc(head + raw) + raw
+    return head + struct.pack("<Q", xxh3_64(head + raw)) + raw
 
 
 def write_run(folder, entry, run, records, stubs, heads=None):

@@ -1,6 +1,5 @@
-"""XXH3, 64 bits, seed 0: what commits of format 1 are linked with, and what checks the records of a commit without a chain.
-
-Slow (about 10 MB/s at best): format 2 needs it for nothing that SHA-256 does not cover.
+"""XXH3, 64 bits, seed 0: what checks the blocks of runs, what commits of format 1 are linked with, and what checks the records of a
+commit without a chain. Slow: about 10 MB/s at best.
 """
 
 import struct

@@ -1,5 +1,6 @@
 //! The judge, judged: every fault that is planted into what it is given is told, by its kind, and the untouched store holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowstate_log::disk::memory::{Choice, MemoryDisk};
@@ -182,9 +183,18 @@ const FAULTS: &[(&str, &[Breach], Plant)] = &[
                 .iter()
                 .map(|entry| key_of(&entry.payload).expect("a key"))
                 .collect();
-            // One that was repeated may stand where the repetition put it.
+            // One that was repeated may stand where the repetition put it; one with more records, or in a sub-stream, is told as torn or as a gap.
             let repeatable = repeatable(&case.events);
-            let once = |at: &usize| repeatable.iter().all(|(id, _)| *id != keys[*at].op);
+            let mut records: BTreeMap<OpId, u32> = BTreeMap::new();
+            let everywhere = case.contents.streams.values().flat_map(|stream| &stream.records);
+            for key in everywhere.filter_map(|entry| key_of(&entry.payload)) {
+                *records.entry(key.op).or_default() += 1;
+            }
+            let in_sub: Vec<bool> = case.stream().records.iter().map(|entry| entry.sub.is_some()).collect();
+            let once = |at: &usize| {
+                let op = keys[*at].op;
+                repeatable.iter().all(|(id, _)| *id != op) && records.get(&op) == Some(&1) && !in_sub[*at]
+            };
             let pair = (0..keys.len()).rev().filter(once).find_map(|late| {
                 let early = (0..late)
                     .rev()

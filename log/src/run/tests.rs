@@ -386,8 +386,8 @@ fn a_trailer_that_points_past_the_file_is_found() {
 #[test]
 fn a_footer_that_contradicts_the_file_is_found() {
     with_footer(|_| ()).expect("opens").verify().expect("as it was");
-    let opened = with_footer(|json| json["format"] = 3.into());
-    assert!(matches!(opened, Err(RunError::Format { format: 3, .. })));
+    let opened = with_footer(|json| json["format"] = 4.into());
+    assert!(matches!(opened, Err(RunError::Format { format: 4, .. })));
     for (field, value) in [("offset", 9), ("bytes", u64::MAX), ("blocks", 1)] {
         let opened = with_footer(|json| json["sections"]["records"][field] = value.into());
         assert!(matches!(opened, Err(RunError::Damaged { .. })), "{field}");
