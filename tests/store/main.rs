@@ -3,6 +3,7 @@
 mod buffered;
 mod failing_calls;
 mod file_loss;
+mod flips;
 mod full_disk;
 mod kill;
 mod planted;
