@@ -1,26 +1,41 @@
 //! Blocks: units of logic with typed edges. What is here is their common shape; each kind has its file.
 //! Builders are generic and thin; what runs them sees [`BlockDef`]s and erased values.
 
+pub(crate) mod answer;
+mod choice;
+mod def;
+mod edge;
 mod generator;
 mod handler;
+mod retry;
+mod router;
 mod sequencer;
+mod tool;
 
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-
 use crate::error::{BlockError, Problem};
 use crate::exec::Ctx;
 use crate::schema::join;
-use crate::value::{Data, Val};
+use crate::value::Data;
 
+pub use answer::Answer;
+pub use choice::{Choice, Choices};
 pub use generator::{Generator, History, generator};
 pub use handler::{Handler, handler};
-pub use sequencer::{Sequencer, sequencer};
+pub use retry::Retry;
+pub use router::{Router, RouterName, router};
+pub use sequencer::{
+    Arm, Arms, Case, Cases, ExitInto, Exits, IntoItems, IntoRescuers, NoExit, RescueOn, Rescued, Rescuer, Sequencer,
+    any_error, arm, case, on, on_code, sequencer,
+};
+pub use tool::Tool;
 
-use sequencer::plan::Plan;
+pub(crate) use def::BlockDef;
+use def::{Body, Finish, Rules};
+pub(crate) use edge::Edge;
 
 /// A unit of logic from an `I` to an `O`. Cheap to clone, and used any number of times.
 pub struct Block<I, O> {
@@ -37,7 +52,17 @@ impl<I, O> Clone for Block<I, O> {
     }
 }
 
+impl<I, O> std::fmt::Debug for Block<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Block({:?})", self.def.name())
+    }
+}
+
 impl<I: Data, O: Data> Block<I, O> {
+    fn new(name: String, body: Body, problems: Vec<String>) -> Self {
+        Self::from_def(BlockDef::new(name, body, Edge::of::<I>(), Edge::of::<O>(), problems))
+    }
+
     /// The caller answers for the types.
     pub(crate) fn from_def(def: impl Into<Arc<BlockDef>>) -> Self {
         Self {
@@ -50,6 +75,57 @@ impl<I: Data, O: Data> Block<I, O> {
         self.def
     }
 
+    fn with(mut self, change: impl FnOnce(&mut BlockDef)) -> Self {
+        change(Arc::make_mut(&mut self.def));
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.def.name()
+    }
+
+    /// The same block under another name.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        let name: String = name.into();
+        self.with(|def| {
+            if name.trim().is_empty() {
+                def.problems
+                    .push("it was renamed to nothing: a block needs a name".into());
+            }
+            def.name = name.trim().into();
+        })
+    }
+
+    /// What it does, for a model that may use it as a tool.
+    pub fn describe(self, description: impl Into<String>) -> Self {
+        let description: String = description.into();
+        self.with(|def| def.description = Some(description.into()))
+    }
+
+    /// A block that takes a `D` and makes this one's input from it: `|value, ctx| ..` gives the input, a `Result` of it,
+    /// or a future of one. It runs before any check of the input.
+    pub fn map_input<D: Data, R, M>(self, map: impl Fn(D, Ctx) -> R + Send + Sync + 'static) -> Block<D, O>
+    where
+        R: Answer<I, M>,
+    {
+        let mut def = Arc::unwrap_or_clone(self.def);
+        def.connectors.insert(0, answer::mapper::<D, I, R, M>(map));
+        def.input = Edge::of::<D>();
+        Block::from_def(def)
+    }
+
+    /// A block that gives what `map` makes of this one's output. What was declared about the old output still holds for that.
+    pub fn map_output<P: Data, R, M>(self, map: impl Fn(O, Ctx) -> R + Send + Sync + 'static) -> Block<I, P>
+    where
+        R: Answer<P, M>,
+    {
+        let mut def = Arc::unwrap_or_clone(self.def);
+        def.finishes.push(Finish::Map(answer::mapper::<O, P, R, M>(map)));
+        def.output = Edge::of::<P>();
+        Block::from_def(def)
+    }
+
     /// Checks each input against the rules that its type declares with `garde`, before the block runs.
     /// As the root of an action, they are checked before the request is accepted.
     pub fn validated(self) -> Self
@@ -57,18 +133,63 @@ impl<I: Data, O: Data> Block<I, O> {
         I: garde::Validate,
         I::Context: Default,
     {
-        let mut def = BlockDef::clone(&self.def);
-        def.rules = Some(Arc::new(|root, input| {
-            let Err(report) = input.get::<I>()?.validate() else {
-                return Ok(Vec::new());
-            };
-            let problems = report
-                .iter()
-                .map(|(path, error)| Problem::new(join(root, &path.to_string()), error.to_string()));
-            Ok(problems.collect())
-        }));
-        Self::from_def(def)
+        self.with(|def| def.input_rules = Some(rules::<I>()))
     }
+
+    /// Checks each output against the rules that its type declares with `garde`, before anyone gets it.
+    pub fn validated_output(self) -> Self
+    where
+        O: garde::Validate,
+        O::Context: Default,
+    {
+        self.with(|def| def.check_output(rules::<O>()))
+    }
+
+    /// Tries it again when it fails.
+    pub fn retry(self, policy: Retry) -> Self {
+        self.with(|def| def.retry = Some(policy))
+    }
+
+    /// Told of each output before the block ends; if this fails, the block does.
+    pub fn on_completed<R, M>(self, told: impl Fn(&O, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<(), M>,
+    {
+        self.with(|def| {
+            def.finishes.push(Finish::Tell(Arc::new(move |output, ctx| {
+                let told = output.get::<O>().map(|output| told(output, ctx).answer());
+                Box::pin(async move { told?.get().await })
+            })));
+        })
+    }
+
+    /// Told of the error when the block fails for good. A failure of this is logged and changes nothing.
+    pub fn on_errored<R, M>(self, told: impl Fn(&BlockError, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<(), M>,
+    {
+        self.with(|def| {
+            def.on_errored = Some(Arc::new(move |error, ctx| {
+                let told = told(error, ctx).answer();
+                Box::pin(async move { told.get().await })
+            }));
+        })
+    }
+}
+
+fn rules<T: Data + garde::Validate>() -> Rules
+where
+    T::Context: Default,
+{
+    Arc::new(|root, value| {
+        let Err(report) = value.get::<T>()?.validate() else {
+            return Ok(Vec::new());
+        };
+        let problems = report
+            .iter()
+            .map(|(path, error)| Problem::new(join(root, &path.to_string()), error.to_string()));
+        Ok(problems.collect())
+    })
 }
 
 /// What may stand where a block is expected: a [`Block`], a builder, or an async function `|input, ctx| async { Ok(output) }`.
@@ -102,85 +223,5 @@ where
 {
     fn into_block(self) -> Block<I, O> {
         handler("inline").run(self)
-    }
-}
-
-type Code = Arc<dyn Fn(Val, Ctx) -> BoxFuture<'static, Result<Val, BlockError>> + Send + Sync>;
-type Rules = Arc<dyn Fn(&str, &Val) -> Result<Vec<Problem>, BlockError> + Send + Sync>;
-
-/// A block without its types.
-#[derive(Clone)]
-pub(crate) struct BlockDef {
-    name: Arc<str>,
-    body: Body,
-    /// What is wrong with how it was built; reported when the flow is built.
-    problems: Vec<String>,
-    /// The model that it asks for by name.
-    model: Option<Arc<str>>,
-    rules: Option<Rules>,
-}
-
-#[derive(Clone)]
-enum Body {
-    Code(Code),
-    Steps(Plan),
-}
-
-impl BlockDef {
-    fn new(name: String, body: Body, mut problems: Vec<String>) -> Self {
-        if name.trim().is_empty() {
-            problems.insert(0, "a block has no name".into());
-        }
-        Self {
-            name: name.trim().into(),
-            body,
-            problems,
-            model: None,
-            rules: None,
-        }
-    }
-
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// What the declared rules say against an input; paths start with `root`.
-    pub(crate) fn problems_of(&self, root: &str, input: &Val) -> Result<Vec<Problem>, BlockError> {
-        self.rules
-            .as_ref()
-            .map_or_else(|| Ok(Vec::new()), |rules| rules(root, input))
-    }
-
-    /// Calls `visit` with this block and every block in it.
-    pub(crate) fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
-        visit(self);
-        if let Body::Steps(plan) = &self.body {
-            plan.blocks().for_each(|block| block.walk(visit));
-        }
-    }
-
-    pub(crate) fn build_problems(&self) -> impl Iterator<Item = String> + '_ {
-        self.problems
-            .iter()
-            .map(|problem| format!("block {:?}: {problem}", self.name))
-    }
-
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.model.as_deref()
-    }
-
-    /// Runs it. `ctx` already stands at this block's place in the plan.
-    pub(crate) fn run(self: Arc<Self>, input: Val, ctx: Ctx) -> BoxFuture<'static, Result<Val, BlockError>> {
-        Box::pin(async move {
-            let problems = self.problems_of("", &input)?;
-            if !problems.is_empty() {
-                let what = format!("the input of block {:?} is not valid", self.name);
-                return Err(BlockError::invalid("validation_error", &what, &problems));
-            }
-            match &self.body {
-                Body::Code(code) => code(input, ctx).await,
-                Body::Steps(plan) => plan.run(input, ctx).await,
-            }
-        })
     }
 }

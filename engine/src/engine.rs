@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
 
+mod run;
 mod snapshot;
 
 use std::collections::{BTreeSet, HashSet};
@@ -12,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{EngineOpenError, QueryError, SubmitError};
-use crate::exec::{Accepted, Core, Submission, recover, submit};
+use crate::error::{CancelError, EngineOpenError, QueryError, SubmitError};
+use crate::exec::{Accepted, Core, Running, Submission, cancel, recover, submit};
 use crate::flow::Flow;
 use crate::flow::registry::Registry;
 use crate::model::{Model, ScriptedModel};
@@ -21,6 +22,7 @@ use crate::principal::Principal;
 use crate::projection::session::List;
 use crate::projection::{self, RequestRow, SessionSummary};
 
+pub use run::RunResult;
 pub use snapshot::{ClientDataError, ItemPage, Snapshot, SnapshotQuery};
 
 /// How long `close` waits for runs to write their last record.
@@ -64,8 +66,7 @@ impl EngineBuilder {
         }
         let registry = Registry::new(self.flows, self.models).map_err(EngineOpenError::Assembly)?;
         storage.views().extend(projection::views());
-        // The rest of the record that completes an item has its share too.
-        let item_bytes_max = storage.limits().payload_bytes_max / 4 * 3;
+        let payload_bytes_max = storage.limits().payload_bytes_max;
         let log = match tokio::task::spawn_blocking(move || storage.open()).await {
             Ok(opened) => opened?,
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
@@ -83,7 +84,8 @@ impl EngineBuilder {
             registry,
             tasks: Mutex::new(JoinSet::new()),
             closing: CancellationToken::new(),
-            item_bytes_max,
+            payload_bytes_max,
+            running: Running::default(),
         };
         Ok(Engine { core: Arc::new(core) })
     }
@@ -163,6 +165,15 @@ impl Engine {
         let row =
             projection::requests::read(&self.core.log, sub.stream, |requests| requests.get(sub.id).cloned()).await?;
         Ok(row.filter(|row| row.flow == flow).map(|row| RequestRef { sub, row }))
+    }
+
+    /// Asks that a request be stopped, its background work included. The record that says so is durable on return; the request ends
+    /// soon after, as interrupted. `false` if it has ended, or was asked to stop before.
+    pub async fn cancel(&self, principal: &Principal, request: &str) -> Result<bool, CancelError> {
+        let unknown = || CancelError::UnknownRequest(request.to_owned());
+        let name = principal.request_sub_stream(request).map_err(|_| unknown())?;
+        let found = self.core.log.sub_stream(&name).await.map_err(QueryError::from)?;
+        cancel::cancel(&self.core, &found.ok_or_else(unknown)?).await
     }
 
     /// Numbers of the request's items, up to now, that clients may not see.

@@ -1,13 +1,17 @@
 //! Errors of the public operations. `kind()` says what the caller should do; an error of a block says it in its code.
 
-use std::any::Any;
+mod block;
+mod typed;
+
 use std::fmt;
 
 use flowstate_log::error::{AppendError, OpenError, ReadError, Remedy, ViewError};
-use serde_json::Value;
 
-use crate::model::ModelError;
 use crate::record::DecodeError;
+
+pub use block::BlockError;
+pub(crate) use block::EXECUTION_ERROR;
+pub use typed::{AmbiguousBlockName, ErrorType, NetworkError, RateLimitError, TimeoutError, ToolError};
 
 /// Something wrong at one place of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,103 +47,6 @@ pub(crate) fn list(problems: &[impl fmt::Display]) -> String {
     texts.join("; ")
 }
 
-/// Why a block failed. Made from any other error by `?`, or by hand to choose the code.
-///
-/// It is not itself a [`std::error::Error`]: that is what lets every error turn into it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BlockError {
-    code: String,
-    message: String,
-    details: Option<Value>,
-    retryable: bool,
-}
-
-impl BlockError {
-    /// An error with a code for programs and a message for people; not retryable.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-            details: None,
-            retryable: false,
-        }
-    }
-
-    /// With what else is known.
-    pub fn with_details(mut self, details: impl Into<Value>) -> Self {
-        self.details = Some(details.into());
-        self
-    }
-
-    /// Whether the same request may succeed later; recorded with the failed request.
-    pub fn retryable(mut self, retryable: bool) -> Self {
-        self.retryable = retryable;
-        self
-    }
-
-    /// For programs.
-    pub fn code(&self) -> &str {
-        &self.code
-    }
-
-    /// For people.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// What else is known.
-    pub fn details(&self) -> Option<&Value> {
-        self.details.as_ref()
-    }
-
-    /// Whether the same request may succeed later.
-    pub fn is_retryable(&self) -> bool {
-        self.retryable
-    }
-
-    /// Problems of a value as one error.
-    pub(crate) fn invalid(code: &str, what: &str, problems: &[Problem]) -> Self {
-        let details: Vec<Value> = problems
-            .iter()
-            .map(|problem| serde_json::json!({"path": problem.path, "message": problem.message}))
-            .collect();
-        Self::new(code, format!("{what}: {}", list(problems))).with_details(details)
-    }
-}
-
-impl fmt::Display for BlockError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
-    }
-}
-
-/// The engine's own errors keep their code; any other error becomes `execution_error` with the message of its whole chain.
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for BlockError {
-    fn from(error: E) -> Self {
-        let any: &dyn Any = &error;
-        if let Some(error) = any.downcast_ref::<StateError>() {
-            return error.as_block_error();
-        }
-        if let Some(error) = any.downcast_ref::<RecordError>() {
-            return error.as_block_error();
-        }
-        if let Some(error) = any.downcast_ref::<ModelError>() {
-            return error.as_block_error();
-        }
-        if let Some(error) = any.downcast_ref::<QueryError>() {
-            return BlockError::new("log_unavailable", error.to_string()).retryable(error.kind() == Remedy::Retry);
-        }
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::new("execution_error", message)
-    }
-}
-
 /// Why a run could not record what it did.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
@@ -160,6 +67,14 @@ pub enum RecordError {
         /// The part.
         part: u32,
     },
+    /// It would not fit in one record.
+    #[error("a record of {bytes} bytes can't be kept; at most {max} are allowed: give less at once")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
     /// The item would not fit in one record when it completes.
     #[error("item {item} is over {max} bytes: split it into several")]
     ItemTooLarge {
@@ -179,6 +94,7 @@ impl RecordError {
             Self::Encode(_) => ("value_not_json", false),
             Self::Ended => ("request_ended", false),
             Self::NotOpen { .. } => ("item_not_open", false),
+            Self::TooLarge { .. } => ("record_refused", false),
             Self::ItemTooLarge { .. } => ("item_too_large", false),
         };
         BlockError::new(code, self.to_string()).retryable(retryable)
@@ -381,6 +297,43 @@ impl From<ReadError> for SubmitError {
     }
 }
 
+/// Why a request was not run to its end. It may go on all the same if it was accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RunError {
+    /// The input has no JSON form.
+    #[error("the input has no JSON form: {0}")]
+    Input(String),
+    /// It was not accepted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// It was accepted, and was deleted with its session since.
+    #[error("the request {0:?} is gone: its session was deleted")]
+    Lost(String),
+    /// It was accepted, and what became of it can't be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+}
+
+/// Why a request could not be asked to stop.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CancelError {
+    /// The principal has no request of this id.
+    #[error("there is no request {0:?}")]
+    UnknownRequest(String),
+    /// The requests can't be looked up.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The record can't be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl From<ViewError> for CancelError {
+    fn from(error: ViewError) -> Self {
+        Self::Query(error.into())
+    }
+}
+
 /// Why something stored could not be given.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueryError {
@@ -420,34 +373,5 @@ fn view_remedy(error: &ViewError) -> Remedy {
         ViewError::Store(_) => Remedy::Retry,
         ViewError::Failed { .. } => Remedy::Report,
         ViewError::Closed => Remedy::Reopen,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the oven is cold")]
-    struct Cold(#[source] std::num::ParseIntError);
-
-    #[test]
-    fn any_error_becomes_a_block_error_with_its_causes() {
-        let fails = || -> Result<(), BlockError> { Err(Cold("x".parse::<u8>().expect_err("no number")))? };
-        let error = fails().expect_err("cold");
-        assert_eq!(error.code(), "execution_error");
-        assert_eq!(error.message(), "the oven is cold: invalid digit found in string");
-        assert!(!error.is_retryable());
-    }
-
-    #[test]
-    fn the_engines_errors_keep_their_codes() {
-        let full = StateError::Record(RecordError::Append(AppendError::Full("no space".into())));
-        let error = BlockError::from(full);
-        assert_eq!((error.code(), error.is_retryable()), ("log_full", true));
-        let invalid = StateError::Invalid(vec![Problem::new("turns", "too low")]);
-        let error = BlockError::from(invalid);
-        let details = serde_json::json!([{"path": "turns", "message": "too low"}]);
-        assert_eq!((error.code(), error.details()), ("invalid_state", Some(&details)));
     }
 }

@@ -1,11 +1,14 @@
 //! From a submission to the last record of its request: submit -> run -> blocks -> recorder -> log, and recover at start.
-//! Only `submit`, `recorder` and `recover` append to the log; a test holds them to it.
+//! Only `submit`, `cancel`, `recorder` and `recover` append to the log; a test holds them to it.
 
+pub(crate) mod cancel;
 mod ctx;
+pub(crate) mod hooks;
 mod recorder;
 pub(crate) mod recover;
 mod run;
 pub(crate) mod submit;
+mod work;
 
 use flowstate_log::Log;
 use parking_lot::Mutex;
@@ -14,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::registry::Registry;
 
+pub(crate) use cancel::Running;
 pub use ctx::Ctx;
 pub use submit::{Accepted, Submission};
 
@@ -25,8 +29,10 @@ pub(crate) struct Core {
     pub(crate) tasks: Mutex<JoinSet<()>>,
     /// Set when the engine closes: runs stop, nothing more is accepted.
     pub(crate) closing: CancellationToken,
-    /// Most bytes of one item, so that the record that completes it fits in the log.
-    pub(crate) item_bytes_max: usize,
+    /// Most bytes of one record's payload.
+    pub(crate) payload_bytes_max: usize,
+    /// The requests that run here, to be stopped when someone asks.
+    pub(crate) running: Running,
 }
 
 /// What a panic said.

@@ -4,9 +4,13 @@ mod action;
 pub(crate) mod client_data;
 pub(crate) mod registry;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use crate::block::{BlockDef, IntoBlock};
 use crate::error::FlowError;
+use crate::exec::hooks::{Completed, Errored, Finished, Hooks, Started, StepErrored};
 use crate::scope::{Scope, ScopeDef};
 use crate::value::Data;
 
@@ -24,6 +28,7 @@ pub fn flow(kind: impl Into<String>) -> FlowBuilder {
         kind: kind.into(),
         actions: Vec::new(),
         session: None,
+        hooks: Hooks::default(),
         problems: Vec::new(),
     }
 }
@@ -33,6 +38,7 @@ pub struct FlowBuilder {
     kind: String,
     actions: Vec<ActionDef>,
     session: Option<ScopeDef>,
+    hooks: Hooks,
     problems: Vec<String>,
 }
 
@@ -46,13 +52,11 @@ impl FlowBuilder {
         }
         match action.erase(name.clone()) {
             Ok(def) => {
-                def.block.walk(&mut |block| {
-                    self.problems.extend(
-                        block
-                            .build_problems()
-                            .map(|problem| format!("action {name:?}: {problem}")),
-                    );
-                });
+                let mut problems = Vec::new();
+                let mut collect = |block: &BlockDef| problems.extend(block.build_problems());
+                def.blocks().for_each(|block| block.walk(&mut |block| collect(block)));
+                let of_action = |problem| format!("action {name:?}: {problem}");
+                self.problems.extend(problems.into_iter().map(of_action));
                 self.actions.push(def);
             }
             Err(problem) => self.problems.push(format!("action {name:?}: {problem}")),
@@ -85,6 +89,50 @@ impl FlowBuilder {
         self
     }
 
+    /// Runs when a request begins, before its block.
+    pub fn on_started<O: Data, M>(mut self, hook: impl IntoBlock<Started, O, M>) -> Self {
+        let hook = self.hook("on_started", hook.into_block().into_def());
+        self.hooks.started.push(hook);
+        self
+    }
+
+    /// Runs when a request's block gave its output, after the action's own hooks. What it fails with changes nothing.
+    pub fn on_completed<O: Data, M>(mut self, hook: impl IntoBlock<Completed, O, M>) -> Self {
+        let hook = self.hook("on_completed", hook.into_block().into_def());
+        self.hooks.completed.push(hook);
+        self
+    }
+
+    /// Runs when a request's block failed, after the action's own hooks.
+    pub fn on_errored<O: Data, M>(mut self, hook: impl IntoBlock<Errored, O, M>) -> Self {
+        let hook = self.hook("on_errored", hook.into_block().into_def());
+        self.hooks.errored.push(hook);
+        self
+    }
+
+    /// Runs before a request's last record, when its background work is done; also when it was cancelled, but not when the
+    /// engine closes.
+    pub fn on_finished<O: Data, M>(mut self, hook: impl IntoBlock<Finished, O, M>) -> Self {
+        let hook = self.hook("on_finished", hook.into_block().into_def());
+        self.hooks.finished.push(hook);
+        self
+    }
+
+    /// Runs when something fails and the request goes on: a step that is rescued, background work.
+    pub fn on_step_errored<O: Data, M>(mut self, hook: impl IntoBlock<StepErrored, O, M>) -> Self {
+        let hook = self.hook("on_step_errored", hook.into_block().into_def());
+        self.hooks.step_errored.push(hook);
+        self
+    }
+
+    fn hook(&mut self, name: &str, hook: Arc<BlockDef>) -> Arc<BlockDef> {
+        hook.walk(&mut |block| {
+            let problems = block.build_problems().map(|problem| format!("{name}: {problem}"));
+            self.problems.extend(problems);
+        });
+        hook
+    }
+
     /// The flow under this instance id. `Err` lists everything that is wrong with it.
     pub fn instance(mut self, id: impl Into<String>) -> Result<Flow, FlowError> {
         let (kind, id) = (self.kind.clone(), id.into());
@@ -110,6 +158,7 @@ impl FlowBuilder {
             id,
             actions: self.actions,
             session: self.session.unwrap_or_default(),
+            hooks: self.hooks,
         })
     }
 
@@ -138,6 +187,7 @@ pub struct Flow {
     id: String,
     actions: Vec<ActionDef>,
     pub(crate) session: ScopeDef,
+    pub(crate) hooks: Hooks,
 }
 
 impl std::fmt::Debug for Flow {
@@ -180,6 +230,15 @@ impl Flow {
 
     pub(crate) fn actions(&self) -> &[ActionDef] {
         &self.actions
+    }
+
+    /// Its root blocks, each with what it is for: actions and hooks.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (String, &BlockDef)> {
+        let of_actions = self.actions.iter().flat_map(|action| {
+            let what = format!("action {:?}", action.name);
+            action.blocks().map(move |block| (what.clone(), block))
+        });
+        of_actions.chain(self.hooks.blocks().map(|block| ("a hook".to_owned(), block)))
     }
 }
 

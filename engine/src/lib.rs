@@ -57,15 +57,19 @@ mod scope;
 mod value;
 
 pub use block::{
-    Block, Generator, Handler, History, IntoBlock, Sequencer, ViaBlock, ViaFunction, ViaGenerator, ViaSequencer,
-    generator, handler, sequencer,
+    Answer, Arm, Arms, Block, Case, Cases, Choice, Choices, ExitInto, Exits, Generator, Handler, History, IntoBlock,
+    IntoItems, IntoRescuers, NoExit, RescueOn, Rescued, Rescuer, Retry, Router, RouterName, Sequencer, Tool, ViaBlock,
+    ViaFunction, ViaGenerator, ViaSequencer, any_error, arm, case, generator, handler, on, on_code, router, sequencer,
 };
 pub use engine::{
-    ClientDataError, Engine, EngineBuilder, ItemPage, RequestRef, SessionDetail, SessionQuery, Snapshot, SnapshotQuery,
+    ClientDataError, Engine, EngineBuilder, ItemPage, RequestRef, RunResult, SessionDetail, SessionQuery, Snapshot,
+    SnapshotQuery,
 };
 pub use error::{
-    BlockError, EngineOpenError, FlowError, Problem, QueryError, RecordError, RecoverError, StateError, SubmitError,
+    AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError, Problem,
+    QueryError, RateLimitError, RecordError, RecoverError, RunError, StateError, SubmitError, TimeoutError, ToolError,
 };
+pub use exec::hooks::{Completed, ErrorInfo, Errored, Finished, Started, StepErrored};
 pub use exec::{Accepted, Ctx, Submission};
 pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
 pub use principal::Principal;
@@ -80,7 +84,7 @@ pub mod prelude {
     pub use serde::{self, Deserialize, Serialize};
 
     pub use crate::{
-        Action, Block, BlockError, Ctx, Data, Engine, Flow, FlowError, History, IntoBlock, StateRef, action, flow,
-        generator, handler, scope, sequencer,
+        Action, Block, BlockError, Choice, Ctx, Data, Engine, ErrorType, Flow, FlowError, History, IntoBlock, Rescued,
+        Retry, StateRef, action, any_error, arm, case, flow, generator, handler, on, on_code, router, scope, sequencer,
     };
 }

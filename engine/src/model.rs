@@ -4,8 +4,9 @@
 mod scripted;
 
 use futures_util::stream::BoxStream;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::error::BlockError;
 use crate::item::Role;
 
 pub use scripted::ScriptedModel;
@@ -69,7 +70,7 @@ pub struct Usage {
 }
 
 /// Why a model did not answer, or not to the end.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("the model {model} failed: {message}")]
 pub struct ModelError {
     /// The model.
@@ -78,10 +79,4 @@ pub struct ModelError {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
-}
-
-impl ModelError {
-    pub(crate) fn as_block_error(&self) -> BlockError {
-        BlockError::new("model_error", self.to_string()).retryable(self.retryable)
-    }
 }

@@ -147,7 +147,11 @@ impl Frames {
             | Fact::ModelReplied(_)
             | Fact::RequestCompleted(_)
             | Fact::RequestFailed(_)
-            | Fact::RequestInterrupted(_) => true,
+            | Fact::RequestInterrupted(_)
+            | Fact::BlockStarted(_)
+            | Fact::BlockEnded(_)
+            | Fact::RouteChosen(_)
+            | Fact::CancelRequested(_) => true,
         }
     }
 }

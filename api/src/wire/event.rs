@@ -80,9 +80,14 @@ impl Event {
             Fact::RequestCompleted(_) => status("request.completed", "completed"),
             Fact::RequestFailed(_) => status("request.failed", "failed"),
             Fact::RequestInterrupted(_) => status("request.incomplete", "incomplete"),
-            Fact::SessionCreated(_) | Fact::StateChanged(_) | Fact::ModelCalled(_) | Fact::ModelReplied(_) => {
-                return None;
-            }
+            Fact::SessionCreated(_)
+            | Fact::StateChanged(_)
+            | Fact::ModelCalled(_)
+            | Fact::ModelReplied(_)
+            | Fact::BlockStarted(_)
+            | Fact::BlockEnded(_)
+            | Fact::RouteChosen(_)
+            | Fact::CancelRequested(_) => return None,
         })
     }
 

@@ -115,6 +115,7 @@ impl From<item::Provenance> for Provenance {
             block_instance_id: provenance.instance,
             phase: match provenance.phase {
                 Phase::Main => "main",
+                Phase::Work => "work",
             },
             block_definition_id: provenance.definition,
             parent_block_instance_id: provenance.parent,

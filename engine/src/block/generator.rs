@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::{Block, BlockDef, Body, IntoBlock, ViaGenerator};
+use super::{Block, Body, IntoBlock, ViaGenerator};
 use crate::error::{BlockError, RecordError};
 use crate::exec::Ctx;
 use crate::item::{ContentPart, ItemBody, ItemStatus, Role, Visibility};
 use crate::model::{ModelError, ModelEvent, ModelRequest};
 use crate::record::{ModelCalled, ModelReplied, UsageRecord};
-use crate::value::{Data, Val};
+use crate::value::{Data, Recorded, Val};
 use prompt::{Prompt, Slots};
 
 pub use prompt::History;
@@ -78,23 +78,24 @@ impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
             let (slots, named) = (slots.clone(), named.clone());
             let future: futures_util::future::BoxFuture<'static, _> = Box::pin(async move {
                 let prompt = slots.fill(input.get::<I>()?, &ctx).await?;
-                answer(named.as_deref(), prompt, &ctx).await.map(Val::new)
+                let (item, text) = answer(named.as_deref(), prompt, &ctx).await?;
+                let output = Val::new(text);
+                output.set_recorded(Recorded::Item(item));
+                Ok(output)
             });
             future
         });
-        let mut def = BlockDef::new(self.name, Body::Code(code), problems);
-        def.model = model;
-        Block::from_def(def)
+        Block::new(self.name, Body::Generator(code), problems).with(|def| def.model = model)
     }
 }
 
 /// Asks the model and records every piece of its answer as it comes.
-/// If the model stops half-way, the item is closed as failed with exactly what came.
-async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<String, BlockError> {
+/// If the model stops half-way, the item is closed as failed with exactly what came. Gives the item and its text.
+async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<(u32, String), BlockError> {
     let model = ctx.model(named)?;
     let called = ModelCalled {
         model: model.name().to_owned(),
-        instance: ctx.instance().to_owned(),
+        instance: ctx.instance(),
         prompt: prompt.system.clone(),
         history: prompt.range,
         user: prompt.user.clone(),
@@ -147,7 +148,7 @@ async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<String
         item: Some(item),
     })
     .await?;
-    Ok(text)
+    Ok((item, text))
 }
 
 /// The message item that an answer becomes. It is opened by the first piece of text.

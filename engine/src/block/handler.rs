@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Block, BlockDef, Body};
+use super::{Block, Body};
 use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::value::{Data, Val};
@@ -34,6 +34,6 @@ impl Handler {
                 Box::pin(async move { run(input.take::<I>()?, ctx).await.map(Val::new) });
             future
         });
-        Block::from_def(BlockDef::new(self.name, Body::Code(code), Vec::new()))
+        Block::new(self.name, Body::Handler(code), Vec::new())
     }
 }

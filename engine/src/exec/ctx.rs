@@ -1,12 +1,13 @@
 //! What a block sees of its run. It holds no store: everything goes through the recorder.
 
-use std::fmt::Write;
+use std::future::Future;
 use std::sync::Arc;
 
 use flowstate_log::record::Record;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::hooks;
 use super::recorder::Recorder;
 use super::run::Run;
 use crate::block::BlockDef;
@@ -51,43 +52,99 @@ impl Ctx {
         StateRef::new(self.clone())
     }
 
-    pub(super) fn root(run: Arc<Run>, action: &str, block: &BlockDef) -> Self {
-        let flow = run.flow.kind().to_owned();
-        let place = Place::new(
-            &run.request,
-            block,
-            "root".into(),
-            format!("{flow}/{action}"),
-            None,
-            None,
-        );
+    /// The place in the run: `root/then[0]/…`, the same in every run of the request.
+    pub fn path(&self) -> &Arc<str> {
+        &self.place.path
+    }
+
+    /// How often this block was tried before, from 0.
+    pub fn attempt_number(&self) -> u32 {
+        self.place.attempt
+    }
+
+    /// Name of the block.
+    pub fn block_name(&self) -> &str {
+        &self.place.block
+    }
+
+    /// Where a block stands that nothing else of the flow runs: the root of an action, a hook.
+    pub(super) fn root(run: Arc<Run>, path: &str, phase: Phase, block: &BlockDef) -> Self {
+        let place = Place {
+            block: block.name().clone(),
+            path: path.into(),
+            parent: None,
+            step_index: None,
+            attempt: 0,
+            phase,
+            task: MAIN,
+        };
         Self {
             run,
             place: Arc::new(place),
         }
     }
 
-    /// Where step `index` of this block stands; `segment` is its part of the path.
+    /// Where step `index` of this block runs `block`; `segment` is its part of the path.
     pub(crate) fn step(&self, segment: &str, index: u32, block: &BlockDef) -> Self {
-        let path = format!("{}/{segment}", self.place.path);
-        let (action, parent) = (self.place.action.clone(), Some(self.place.instance.clone()));
-        let place = Place::new(&self.run.request, block, path, action, parent, Some(index));
+        let mut path = String::with_capacity(self.place.path.len() + 1 + segment.len());
+        path.push_str(&self.place.path);
+        path.push('/');
+        path.push_str(segment);
+        self.at(Place {
+            block: block.name().clone(),
+            path: path.into(),
+            parent: Some(self.place.clone()),
+            step_index: Some(index),
+            attempt: 0,
+            phase: self.place.phase,
+            task: self.place.task,
+        })
+    }
+
+    /// The same place, at a later attempt.
+    pub(crate) fn attempt(&self, attempt: u32) -> Self {
+        self.at(Place {
+            attempt,
+            ..self.place.copy()
+        })
+    }
+
+    /// The same place, as the beginning of background work.
+    pub(crate) fn in_background(&self) -> Self {
+        self.at(Place {
+            phase: Phase::Work,
+            task: self.run.work.number(),
+            ..self.place.copy()
+        })
+    }
+
+    fn at(&self, place: Place) -> Self {
         Self {
             run: self.run.clone(),
             place: Arc::new(place),
         }
     }
 
-    /// Id of this block instance.
-    pub(crate) fn instance(&self) -> &str {
-        &self.place.instance
+    /// Runs `work` beside the chain. The request waits for it.
+    pub(crate) fn start_work(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), BlockError> {
+        self.run.work.start(work)
+    }
+
+    /// Tells the flow's `on_step_errored` of an error that does not end the request.
+    pub(crate) async fn tell_step_error(&self, error: &BlockError) {
+        hooks::step_errored(&self.run, error).await;
+    }
+
+    /// Id of this block instance: `<request id>:<path>:<attempt>`.
+    pub(crate) fn instance(&self) -> String {
+        self.place.instance(&self.run.request)
     }
 
     pub(crate) fn flow(&self) -> &Flow {
         &self.run.flow
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
     }
 
@@ -138,57 +195,67 @@ impl Ctx {
 pub(crate) struct Place {
     block: Arc<str>,
     /// `root/then[0]/…`
-    path: String,
-    /// `<flow kind>/<action>`
-    action: String,
-    /// `<request id>:<path>:<attempt>`
-    instance: String,
-    parent: Option<String>,
+    path: Arc<str>,
+    parent: Option<Arc<Place>>,
     step_index: Option<u32>,
-    origin: u64,
+    attempt: u32,
+    phase: Phase,
+    /// What it is stopped with: the chain, or a piece of background work.
+    task: u32,
 }
 
-/// Blocks are tried once; the number is part of their instance's id.
-const ATTEMPT: u32 = 0;
+/// The chain that leads to the output, and the hooks around it.
+pub(super) const MAIN: u32 = 0;
 
 impl Place {
-    fn new(
-        request: &str,
-        block: &BlockDef,
-        path: String,
-        action: String,
-        parent: Option<String>,
-        step_index: Option<u32>,
-    ) -> Self {
-        let mut instance = String::with_capacity(request.len() + path.len() + 3);
-        // Writing to a String can't fail.
-        let _ = write!(instance, "{request}:{path}:{ATTEMPT}");
-        let origin = xxh3_64(path.as_bytes());
+    fn copy(&self) -> Self {
         Self {
-            block: block.name().clone(),
-            path,
-            action,
-            instance,
-            parent,
-            step_index,
-            origin,
+            block: self.block.clone(),
+            path: self.path.clone(),
+            parent: self.parent.clone(),
+            ..*self
         }
+    }
+
+    pub(super) fn block(&self) -> &Arc<str> {
+        &self.block
+    }
+
+    pub(super) fn path(&self) -> &Arc<str> {
+        &self.path
+    }
+
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn task(&self) -> u32 {
+        self.task
     }
 
     /// The number that records carry for it.
     pub(super) fn origin(&self) -> u64 {
-        self.origin
+        xxh3_64(self.path.as_bytes())
     }
 
-    pub(super) fn provenance(&self) -> Provenance {
+    fn instance(&self, request: &str) -> String {
+        format!("{request}:{}:{}", self.path, self.attempt)
+    }
+
+    /// What items say of where they come from; `action` is `<flow kind>/<action>`.
+    pub(super) fn provenance(&self, request: &str, action: &str) -> Provenance {
         Provenance {
             block_name: self.block.to_string(),
-            instance: self.instance.clone(),
-            parent: self.parent.clone(),
-            phase: Phase::Main,
+            instance: self.instance(request),
+            parent: self.parent.as_ref().map(|parent| parent.instance(request)),
+            phase: self.phase,
             step_index: self.step_index,
-            attempt: Some(ATTEMPT),
-            definition: Some(format!("{}/{}", self.action, self.path)),
+            attempt: Some(self.attempt),
+            definition: Some(format!("{action}/{}", self.path)),
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::record::{Fact, ItemCompleted, RequestInterrupted, decode};
 const PAGE: usize = 64;
 /// Records that are read at once.
 const READ_RECORDS: usize = 1_000;
+/// Why a request ends that someone asked to stop.
+pub(super) const CANCELLED: &str = "it was cancelled";
 const REASON: &str = "the process ended while the request ran";
 
 /// Closes every open request; gives how many there were. Durable on return.
@@ -35,16 +37,20 @@ pub(crate) async fn close_open_requests(log: &Log) -> Result<usize, RecoverError
 async fn close_row(log: &Log, key: &[u8], value: &[u8]) -> Result<(), RecoverError> {
     let (stream, sub) = requests::open_row(key, value).map_err(RecoverError::Row)?;
     let info = log.sub_stream_info(stream, sub).await?;
-    close(log, &info).await
+    let cancelled = requests::read(log, stream, |requests| {
+        requests.get(sub).is_some_and(|row| row.cancelled)
+    })
+    .await?;
+    close(log, &info, if cancelled { CANCELLED } else { REASON }).await
 }
 
-async fn close(log: &Log, request: &SubStreamInfo) -> Result<(), RecoverError> {
+async fn close(log: &Log, request: &SubStreamInfo, reason: &str) -> Result<(), RecoverError> {
     let open = open_items(log, request).await?;
     let mut facts: Vec<Fact> = open
         .closed_as(ItemStatus::Incomplete)
         .map(|item| ItemCompleted { item }.into())
         .collect();
-    facts.push(RequestInterrupted { reason: REASON.into() }.into());
+    facts.push(RequestInterrupted { reason: reason.into() }.into());
     let mut records = Vec::with_capacity(facts.len());
     for fact in &facts {
         records.push(NewRecord {

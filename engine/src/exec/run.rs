@@ -2,55 +2,99 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use futures_util::FutureExt;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::recorder::{Outcome, Recorder};
-use super::{Core, Ctx, panic_message};
+use super::recover::CANCELLED;
+use super::work::Work;
+use super::{Core, Ctx, hooks};
 use crate::error::BlockError;
 use crate::flow::{ActionDef, Flow};
-use crate::item::{ContentPart, ItemBody, Role, Visibility};
+use crate::item::{ContentPart, ItemBody, Phase, Role, Visibility};
+use crate::projection::RequestStatus;
 use crate::value::Val;
 
 /// What the blocks of one run share.
 pub(super) struct Run {
     pub(super) core: Arc<Core>,
     pub(super) flow: Arc<Flow>,
-    pub(super) request: String,
+    pub(super) action: String,
+    pub(super) request: Arc<str>,
     pub(super) session: String,
     pub(super) user: String,
     pub(super) recorder: Recorder,
+    pub(super) work: Work,
+    /// How often `on_step_errored` was told.
+    pub(super) step_errors: AtomicU32,
 }
 
-/// Runs the action. Ends when the request's last record is durable, or can't be.
-pub(super) async fn run(run: Arc<Run>, action: &str, input: Val) {
-    let closing = run.core.closing.clone();
-    let work = AssertUnwindSafe(work(&run, action, input)).catch_unwind();
-    let outcome = tokio::select! {
-        biased;
-        () = closing.cancelled() => Outcome::Interrupted("the engine was closed"),
-        ended = work => match ended {
-            Ok(Ok(output)) => Outcome::Completed(output),
-            Ok(Err(error)) => Outcome::Failed(error),
-            Err(panic) => {
-                Outcome::Failed(BlockError::new("panic", format!("a block panicked: {}", panic_message(&*panic))))
-            }
-        },
-    };
-    if let Err(error) = run.recorder.finish(outcome, &closing).await {
-        tracing::error!(request = run.request, %error, "a request could not be closed; the next start closes it");
+impl Run {
+    /// The request's id and its action.
+    pub(super) fn names(&self) -> (String, String) {
+        (self.request.to_string(), self.action.clone())
+    }
+
+    /// The action that runs.
+    fn action(&self) -> Result<&ActionDef, BlockError> {
+        let unknown = || BlockError::new("unknown_action", format!("there is no action {:?}", self.action));
+        self.flow.action(&self.action).ok_or_else(unknown)
     }
 }
 
-async fn work(run: &Arc<Run>, action: &str, input: Val) -> Result<serde_json::Value, BlockError> {
+/// Runs the action. Ends when the request's last record is durable, or can't be. `cancelled` stops it, background work included.
+pub(super) async fn run(run: Arc<Run>, input: Val, cancelled: CancellationToken) {
+    let closing = run.core.closing.clone();
+    let outcome = tokio::select! {
+        biased;
+        () = closing.cancelled() => Outcome::Interrupted("the engine was closed"),
+        outcome = until_cancelled(&run, input, &cancelled) => outcome,
+    };
+    if let Err(error) = run.recorder.finish(outcome, &closing).await {
+        tracing::error!(request = &*run.request, %error, "a request could not be closed; the next start closes it");
+    }
+}
+
+async fn until_cancelled(run: &Arc<Run>, input: Val, cancelled: &CancellationToken) -> Outcome {
+    let ran = {
+        let chain = AssertUnwindSafe(run_all(run, input)).catch_unwind();
+        let all = run.work.drive(&run.recorder, chain);
+        cancelled.run_until_cancelled(all).await
+    };
+    match ran {
+        Some(Ok(Ok(output))) => Outcome::Completed(output),
+        Some(Ok(Err(error))) => Outcome::Failed(error),
+        Some(Err(panic)) => Outcome::Failed(BlockError::panicked("a flow", &*panic)),
+        None => {
+            run.recorder.close_all().await;
+            let told = finish(run, RequestStatus::Interrupted);
+            run.work.drive(&run.recorder, told).await;
+            Outcome::Interrupted(CANCELLED)
+        }
+    }
+}
+
+/// Everything between the first record and the last: hooks, the action's block, and the work that it started.
+async fn run_all(run: &Arc<Run>, input: Val) -> Result<Value, BlockError> {
     run.recorder.start().await?;
-    let flow = run.flow.clone();
-    let ActionDef {
-        block, user_message, ..
-    } = flow
-        .action(action)
-        .ok_or_else(|| BlockError::new("unknown_action", format!("there is no action {action:?}")))?;
-    if let Some(user_message) = user_message {
+    hooks::started(run).await;
+    let action = run.action()?;
+    let ended = run_block(run, action, input).await;
+    hooks::ended(run, &action.hooks, &ended).await;
+    run.work.quiet().await;
+    let status = match &ended {
+        Ok(_) => RequestStatus::Completed,
+        Err(_) => RequestStatus::Failed,
+    };
+    finish(run, status).await;
+    ended?.json()
+}
+
+async fn run_block(run: &Arc<Run>, action: &ActionDef, input: Val) -> Result<Val, BlockError> {
+    if let Some(user_message) = &action.user_message {
         let content = vec![ContentPart::text(user_message(&input)?)];
         let body = ItemBody::Message {
             role: Role::User,
@@ -58,6 +102,11 @@ async fn work(run: &Arc<Run>, action: &str, input: Val) -> Result<serde_json::Va
         };
         run.recorder.add_whole_item(Visibility::CONVERSATION, body).await?;
     }
-    let ctx = Ctx::root(run.clone(), action, block);
-    block.clone().run(input, ctx).await?.json()
+    let ctx = Ctx::root(run.clone(), "root", Phase::Main, &action.block);
+    action.block.clone().run(input, ctx).await
+}
+
+async fn finish(run: &Arc<Run>, status: RequestStatus) {
+    hooks::finished(run, status).await;
+    run.work.quiet().await;
 }

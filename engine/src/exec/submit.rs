@@ -1,6 +1,7 @@
 //! Accepts requests: checks everything that can be checked, writes the first record, starts the run.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use flowstate_log::append::{Append, Expect, NewRecord, Part, Sub, Target};
 use flowstate_log::error::{AppendError, Remedy};
@@ -9,8 +10,10 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use super::Core;
-use super::recorder::Recorder;
+use super::cancel::was_asked;
+use super::recorder::{Recorder, RunRef};
 use super::run::{Run, run};
+use super::work::Work;
 use crate::error::{Problem, SubmitError};
 use crate::flow::Flow;
 use crate::principal::Principal;
@@ -274,17 +277,33 @@ async fn append(
 }
 
 async fn start(core: Arc<Core>, flow: Arc<Flow>, submission: Submission, request: AcceptedRequest, input: Val) {
-    let recorder = Recorder::new(core.log.clone(), request.stream, request.sub, core.item_bytes_max);
-    let Accepted { request, session, .. } = request.accepted;
+    let AcceptedRequest { accepted, stream, sub } = request;
+    let (request, action): (Arc<str>, String) = (accepted.request.into(), submission.action);
+    let of = RunRef {
+        stream,
+        sub,
+        request: request.clone(),
+        action: format!("{}/{action}", flow.kind()).into(),
+    };
+    let recorder = Recorder::new(core.log.clone(), of, core.payload_bytes_max);
     let shared = Run {
-        core,
+        core: core.clone(),
         flow,
+        action,
         request,
-        session,
+        session: accepted.session,
         user: submission.user,
         recorder,
+        work: Work::default(),
+        step_errors: AtomicU32::new(0),
     };
-    run(Arc::new(shared), &submission.action, input).await;
+    // First known here, then looked up: whoever asks to stop it either finds it here, or is found.
+    let cancelled = core.running.begin(sub);
+    if was_asked(&core, stream, sub).await {
+        cancelled.cancel();
+    }
+    run(Arc::new(shared), input, cancelled).await;
+    core.running.end(sub);
 }
 
 /// A record that opens a request is made on behalf of that request; the session's first one on behalf of none.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::block::{Block, BlockDef, IntoBlock};
 use crate::error::{BlockError, Problem};
+use crate::exec::hooks::{Completed, Errored, Hooks};
 use crate::schema::{Schema, deserialize};
 use crate::value::{Data, Val};
 
@@ -17,6 +18,7 @@ pub fn action<I: Data, O: Data, M>(block: impl IntoBlock<I, O, M>) -> Action<I> 
     Action {
         block: block.into_block().into_def(),
         user_message: None,
+        hooks: Hooks::default(),
         _input: std::marker::PhantomData,
     }
 }
@@ -25,6 +27,7 @@ pub fn action<I: Data, O: Data, M>(block: impl IntoBlock<I, O, M>) -> Action<I> 
 pub struct Action<I> {
     block: Arc<BlockDef>,
     user_message: Option<UserMessage>,
+    hooks: Hooks,
     _input: std::marker::PhantomData<fn(I)>,
 }
 
@@ -48,6 +51,18 @@ impl<I: Data> Action<I> {
         self
     }
 
+    /// Runs when the action's block gave its output, before the flow's hooks. What it fails with changes nothing.
+    pub fn on_completed<O: Data, M>(mut self, hook: impl IntoBlock<Completed, O, M>) -> Self {
+        self.hooks.completed.push(hook.into_block().into_def());
+        self
+    }
+
+    /// Runs when the action's block failed, before the flow's hooks.
+    pub fn on_errored<O: Data, M>(mut self, hook: impl IntoBlock<Errored, O, M>) -> Self {
+        self.hooks.errored.push(hook.into_block().into_def());
+        self
+    }
+
     /// The action without its type; `Err` says why its input's schema is not usable.
     pub(super) fn erase(self, name: String) -> Result<ActionDef, String> {
         Ok(ActionDef {
@@ -59,6 +74,7 @@ impl<I: Data> Action<I> {
                     .map_err(|problem| vec![problem])
             }),
             user_message: self.user_message,
+            hooks: self.hooks,
             block: self.block,
         })
     }
@@ -71,10 +87,16 @@ pub(crate) struct ActionDef {
     /// Makes the user's message, if the action has one.
     pub(crate) user_message: Option<UserMessage>,
     pub(crate) block: Arc<BlockDef>,
+    pub(crate) hooks: Hooks,
     parse: Parse,
 }
 
 impl ActionDef {
+    /// Its own block, and those of its hooks.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &BlockDef> {
+        std::iter::once(&*self.block).chain(self.hooks.blocks())
+    }
+
     /// The typed input; `Err` has every problem of it: those of the schema, or else of its type, or else of its declared rules.
     pub(crate) fn parse(&self, input: &Value) -> Result<Val, Vec<Problem>> {
         let problems = self.schema.problems(INPUT, input);
@@ -82,7 +104,7 @@ impl ActionDef {
             return Err(problems);
         }
         let input = (self.parse)(input)?;
-        match self.block.problems_of(INPUT, &input) {
+        match self.block.entry_problems(INPUT, &input) {
             Ok(problems) if problems.is_empty() => Ok(input),
             Ok(problems) => Err(problems),
             Err(error) => Err(vec![Problem::new(INPUT, error.to_string())]),

@@ -27,13 +27,12 @@ impl Registry {
         }
         let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
         for flow in &flows {
-            for action in flow.actions() {
-                action.block.walk(&mut |block| {
+            for (what, root) in flow.blocks() {
+                root.walk(&mut |block| {
                     if let Some(model) = block.model().filter(|model| !known.contains(model)) {
                         problems.push(format!(
-                            "flow {:?}, action {:?}, block {:?}: no model is named {model:?}; there is {}",
+                            "flow {:?}, {what}, block {:?}: no model is named {model:?}; there is {}",
                             flow.kind(),
-                            action.name,
                             block.name(),
                             known.join(", ")
                         ));

@@ -9,6 +9,8 @@ pub enum Phase {
     /// The chain that leads to the request's output.
     #[default]
     Main,
+    /// What runs beside it: background work and hooks.
+    Work,
 }
 
 /// The block instance that made an item.

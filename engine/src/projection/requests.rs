@@ -6,10 +6,13 @@ use flowstate_log::Log;
 use flowstate_log::error::ViewError;
 use flowstate_log::record::{Kind, Name, Record, StreamId, SubStreamId};
 use flowstate_log::view::{Fold, IndexRows, Row, View, ViewId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{from_json, json_row};
-use crate::record::{Fact, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, decode};
+use crate::record::{
+    CancelRequested, Fact, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, decode,
+};
 
 /// Its view.
 pub(crate) const ID: ViewId = ViewId(2);
@@ -17,7 +20,7 @@ pub(crate) const ID: ViewId = ViewId(2);
 pub(crate) const OPEN: &[u8] = b"open/";
 
 /// How far a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestStatus {
     /// It runs, or will be closed at the next start.
@@ -48,6 +51,9 @@ pub struct RequestRow {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_ms: Option<i64>,
+    /// Someone asked that it be stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
 }
 
 /// See the module.
@@ -63,7 +69,7 @@ impl View for RequestsView {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn folds(&self, kind: Kind) -> bool {
@@ -72,6 +78,7 @@ impl View for RequestsView {
             RequestCompleted::KIND,
             RequestFailed::KIND,
             RequestInterrupted::KIND,
+            CancelRequested::KIND,
         ]
         .contains(&kind)
     }
@@ -119,9 +126,20 @@ impl RequestsFold {
 
 impl Fold for RequestsFold {
     fn apply(&mut self, record: &Record, index: &mut dyn IndexRows) {
-        let (Ok(fact), Some((sub, _))) = (decode(record), record.sub) else {
+        let Ok(fact) = decode(record) else { return };
+        if let Fact::CancelRequested(_) = fact {
+            let sub = SubStreamId(record.causation);
+            if let Some(row) = self
+                .requests
+                .get_mut(&sub)
+                .filter(|row| row.status == RequestStatus::InProgress)
+            {
+                row.cancelled = true;
+                self.changed.insert(sub);
+            }
             return;
-        };
+        }
+        let Some((sub, _)) = record.sub else { return };
         let status = match fact {
             Fact::RequestAccepted(accepted) => {
                 let row = RequestRow {
@@ -132,6 +150,7 @@ impl Fold for RequestsFold {
                     status: RequestStatus::InProgress,
                     started_ms: accepted.at_ms,
                     finished_ms: None,
+                    cancelled: false,
                 };
                 self.requests.insert(sub, row);
                 self.changed.insert(sub);

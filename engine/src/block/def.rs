@@ -1,0 +1,238 @@
+//! Blocks without their types: what the interpreter runs, and the one way in which every block runs.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::answer::Mapper;
+use super::edge::Edge;
+use super::retry::Retry;
+use super::router::Routes;
+use super::sequencer::plan::Plan;
+use crate::error::{BlockError, Problem};
+use crate::exec::Ctx;
+use crate::record::BlockKind;
+use crate::value::Val;
+
+pub(super) type Code = Arc<dyn Fn(Val, Ctx) -> BoxFuture<'static, Result<Val, BlockError>> + Send + Sync>;
+pub(super) type Rules = Arc<dyn Fn(&str, &Val) -> Result<Vec<Problem>, BlockError> + Send + Sync>;
+pub(super) type OnCompleted = Arc<dyn Fn(&Val, Ctx) -> BoxFuture<'static, Result<(), BlockError>> + Send + Sync>;
+pub(super) type OnErrored = Arc<dyn Fn(&BlockError, Ctx) -> BoxFuture<'static, Result<(), BlockError>> + Send + Sync>;
+
+/// A block without its types.
+#[derive(Clone)]
+pub(crate) struct BlockDef {
+    pub(super) name: Arc<str>,
+    pub(super) body: Body,
+    /// What it takes, and what it gives.
+    pub(super) input: Edge,
+    pub(super) output: Edge,
+    /// What is wrong with how it was built; reported when the flow is built.
+    pub(super) problems: Vec<String>,
+    /// The model that it asks for by name.
+    pub(super) model: Option<Arc<str>>,
+    pub(super) description: Option<Arc<str>>,
+    /// Make its input, in this order.
+    pub(super) connectors: Vec<Mapper>,
+    pub(super) input_rules: Option<Rules>,
+    /// What happens to its body's output, in this order.
+    pub(super) finishes: Vec<Finish>,
+    pub(super) retry: Option<Retry>,
+    pub(super) on_errored: Option<OnErrored>,
+}
+
+/// What happens to an output before the block ends.
+#[derive(Clone)]
+pub(super) enum Finish {
+    Check(Rules),
+    Map(Mapper),
+    Tell(OnCompleted),
+}
+
+#[derive(Clone)]
+pub(super) enum Body {
+    Handler(Code),
+    Generator(Code),
+    Steps(Plan),
+    Routes(Routes),
+}
+
+impl BlockDef {
+    pub(super) fn new(name: String, body: Body, input: Edge, output: Edge, mut problems: Vec<String>) -> Self {
+        if name.trim().is_empty() {
+            problems.insert(0, "a block has no name".into());
+        }
+        Self {
+            name: name.trim().into(),
+            body,
+            input,
+            output,
+            problems,
+            model: None,
+            description: None,
+            connectors: Vec::new(),
+            input_rules: None,
+            finishes: Vec::new(),
+            retry: None,
+            on_errored: None,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn kind(&self) -> BlockKind {
+        match &self.body {
+            Body::Handler(_) => BlockKind::Handler,
+            Body::Generator(_) => BlockKind::Generator,
+            Body::Steps(_) => BlockKind::Sequencer,
+            Body::Routes(_) => BlockKind::Router,
+        }
+    }
+
+    /// What the declared rules say against an input, before any connector; paths start with `root`.
+    pub(crate) fn entry_problems(&self, root: &str, input: &Val) -> Result<Vec<Problem>, BlockError> {
+        match &self.input_rules {
+            Some(rules) if self.connectors.is_empty() => rules(root, input),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Calls `visit` with this block and every block in it.
+    pub(crate) fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
+        visit(self);
+        match &self.body {
+            Body::Handler(_) | Body::Generator(_) => {}
+            Body::Steps(plan) => plan.blocks().for_each(|block| block.walk(visit)),
+            Body::Routes(routes) => routes.blocks().for_each(|block| block.walk(visit)),
+        }
+    }
+
+    pub(crate) fn build_problems(&self) -> impl Iterator<Item = String> + '_ {
+        self.problems
+            .iter()
+            .map(|problem| format!("block {:?}: {problem}", self.name))
+    }
+
+    /// Adds a check of the output as it is now, ahead of who is told of it.
+    pub(super) fn check_output(&mut self, rules: Rules) {
+        let told = self
+            .finishes
+            .iter()
+            .rev()
+            .take_while(|finish| matches!(finish, Finish::Tell(_)));
+        let at = self.finishes.len() - told.count();
+        self.finishes.insert(at, Finish::Check(rules));
+    }
+
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Runs it, connectors first. `ctx` stands at its place.
+    pub(crate) fn run(self: Arc<Self>, input: Val, ctx: Ctx) -> BoxFuture<'static, Result<Val, BlockError>> {
+        if self.connectors.is_empty() {
+            return self.run_connected(input, ctx);
+        }
+        Box::pin(async move {
+            let input = self.connect(input, &ctx).await?;
+            self.run_connected(input, ctx).await
+        })
+    }
+
+    /// What its connectors make of a value.
+    pub(crate) async fn connect(&self, mut value: Val, ctx: &Ctx) -> Result<Val, BlockError> {
+        for connector in &self.connectors {
+            value = connector(value, ctx.clone()).await?;
+        }
+        Ok(value)
+    }
+
+    /// Runs it with what its connectors made, as often as its policy says.
+    pub(crate) fn run_connected(self: Arc<Self>, input: Val, ctx: Ctx) -> BoxFuture<'static, Result<Val, BlockError>> {
+        Box::pin(async move { self.run_attempts(input, ctx).await })
+    }
+
+    async fn run_attempts(&self, input: Val, ctx: Ctx) -> Result<Val, BlockError> {
+        let mut input = Some(input);
+        for attempt in 0.. {
+            let ctx = if attempt == 0 {
+                ctx.clone()
+            } else {
+                ctx.attempt(attempt)
+            };
+            let given = match self.retry {
+                Some(_) => input.clone(),
+                None => input.take(),
+            };
+            let Some(given) = given else { break };
+            let started = ctx.recorder().begin(ctx.place(), self.kind()).await?;
+            let ran = AssertUnwindSafe(self.run_once(given, &ctx)).catch_unwind().await;
+            let ran =
+                ran.unwrap_or_else(|panic| Err(BlockError::panicked(&format!("the block {:?}", self.name), &*panic)));
+            let error = match ran {
+                Ok(output) => {
+                    ctx.recorder().end(started, &output).await?;
+                    return Ok(output);
+                }
+                Err(error) => error.at(ctx.path()),
+            };
+            let pause = self.retry.as_ref().and_then(|retry| retry.pause(attempt, &error));
+            // What can't be recorded now fails the next record too; the block's own error says more.
+            let _ = ctx.recorder().end_failed(started, &error, pause).await;
+            match pause {
+                Some(Duration::ZERO) => {}
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => {
+                    self.tell_error(&error, ctx).await;
+                    return Err(error);
+                }
+            }
+        }
+        Err(BlockError::new("retry", "a policy has no attempt left"))
+    }
+
+    async fn run_once(&self, input: Val, ctx: &Ctx) -> Result<Val, BlockError> {
+        self.check("input", self.input_rules.as_ref(), &input)?;
+        let mut output = match &self.body {
+            Body::Handler(code) | Body::Generator(code) => code(input, ctx.clone()).await?,
+            Body::Steps(plan) => plan.run(input, ctx).await?,
+            Body::Routes(routes) => routes.run(input, ctx).await?,
+        };
+        for finish in &self.finishes {
+            match finish {
+                Finish::Check(rules) => self.check("output", Some(rules), &output)?,
+                Finish::Map(map) => output = map(output, ctx.clone()).await?,
+                Finish::Tell(told) => told(&output, ctx.clone()).await?,
+            }
+        }
+        Ok(output)
+    }
+
+    fn check(&self, side: &'static str, rules: Option<&Rules>, value: &Val) -> Result<(), BlockError> {
+        let problems = rules.map_or_else(|| Ok(Vec::new()), |rules| rules(side, value))?;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let code = match side {
+            "input" => "validation_error",
+            _ => "output_validation_error",
+        };
+        let what = format!("the {side} of block {:?} is not valid", self.name);
+        Err(BlockError::invalid(code, &what, &problems))
+    }
+
+    /// A failure of the hook changes nothing about the error.
+    async fn tell_error(&self, error: &BlockError, ctx: Ctx) {
+        let Some(on_errored) = &self.on_errored else { return };
+        let told = AssertUnwindSafe(on_errored(error, ctx)).catch_unwind().await;
+        let told = told.unwrap_or_else(|panic| Err(BlockError::panicked("on_errored", &*panic)));
+        if let Err(failure) = told {
+            tracing::warn!(block = &*self.name, %failure, "an on_errored hook failed");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Methods that say more about the step before them, and labels. One that does not fit that step is an error of the build.
+
+use std::time::Duration;
+
+use super::Sequencer;
+use super::plan::Step;
+use crate::block::answer::{Answer, condition};
+use crate::exec::Ctx;
+use crate::value::Data;
+
+impl<I: Data, Cur: Data, E> Sequencer<I, Cur, E> {
+    /// Names the next step, so that a `loop_back` can go there.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        if let Some(earlier) = self.label.replace(label.into().into()) {
+            self.problems
+                .push(format!("the label {earlier:?} has no step after it"));
+        }
+        self
+    }
+
+    /// How many arms, elements or blocks of the step before run at once.
+    pub fn max_concurrency(self, at_once: usize) -> Self {
+        let fits = "parallel, then_all, for_each, for_each_background or race";
+        let mut sequencer = self.modify("max_concurrency", fits, |step| match step {
+            Step::Parallel { max, .. }
+            | Step::ForEach { max, .. }
+            | Step::ForEachBackground { max, .. }
+            | Step::Race { max, .. } => Some(*max = at_once.max(1)),
+            _ => None,
+        });
+        if at_once == 0 {
+            sequencer.problems.push("max_concurrency must be 1 at least".into());
+        }
+        sequencer
+    }
+
+    /// How often the loop before runs its block at most.
+    pub fn max_passes(self, passes: u32) -> Self {
+        self.modify("max_passes", "do_until or do_while", |step| match step {
+            Step::Repeat { max, .. } => Some(*max = passes),
+            _ => None,
+        })
+    }
+
+    /// The condition under which the `loop_back` before goes back.
+    pub fn when<R, M>(self, when: impl Fn(&Cur, &Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<bool, M>,
+    {
+        let asked = condition::<Cur, R, M>(when);
+        self.modify("when", "loop_back", |step| match step {
+            Step::LoopBack { when, .. } => Some(*when = Some(asked)),
+            _ => None,
+        })
+    }
+
+    /// The `wait_for_work` before waits for all of the work, and then fails with its first failure.
+    pub fn fail_on_error(self) -> Self {
+        self.modify("fail_on_error", "wait_for_work", |step| match step {
+            Step::WaitForWork { fail, .. } => Some(*fail = true),
+            _ => None,
+        })
+    }
+
+    /// The `wait_for_work` before fails with a `timeout_error` after this time; the work goes on.
+    pub fn timeout(self, after: Duration) -> Self {
+        self.modify("timeout", "wait_for_work", |step| match step {
+            Step::WaitForWork { timeout, .. } => Some(*timeout = Some(after)),
+            _ => None,
+        })
+    }
+
+    fn modify(mut self, method: &str, fits: &str, change: impl FnOnce(&mut Step) -> Option<()>) -> Self {
+        let changed = self.plan.steps.last_mut().and_then(|entry| change(&mut entry.step));
+        if changed.is_none() {
+            self.problems.push(format!(
+                ".{method}(..) says something about the step before it, which must be a {fits}"
+            ));
+        }
+        self
+    }
+}

@@ -1,0 +1,349 @@
+//! The one interpreter of plans.
+
+use std::fmt::Write;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, TryFutureExt};
+
+use super::plan::{Each, Entry, Named, Plan, Step};
+use super::works::Works;
+use crate::block::BlockDef;
+use crate::block::answer::Condition;
+use crate::error::BlockError;
+use crate::exec::Ctx;
+use crate::value::Val;
+
+/// Where a step leads.
+enum Next {
+    On(Val),
+    Back(usize, Val),
+    Exit(Val),
+}
+
+impl Plan {
+    /// Runs all steps, beginning with `value`. `ctx` stands at the sequencer.
+    pub(in crate::block) async fn run(&self, mut value: Val, ctx: &Ctx) -> Result<Val, BlockError> {
+        let mut pass = Pass {
+            ctx,
+            works: Arc::new(Works::default()),
+            jumps: Vec::new(),
+            number: 0,
+        };
+        let mut at = 0;
+        while let Some(entry) = self.steps.get(at) {
+            let place = pass.place(at, entry);
+            let stepped = AssertUnwindSafe(pass.step(&place, &entry.step, value))
+                .catch_unwind()
+                .await;
+            let stepped = stepped.unwrap_or_else(|panic| Err(BlockError::panicked(&format!("step {at}"), &*panic)));
+            match stepped {
+                Ok(Next::On(next)) => (at, value) = (at + 1, next),
+                Ok(Next::Back(to, next)) => (at, value) = (to, next),
+                Ok(Next::Exit(last)) => return Ok(last),
+                Err(error) => {
+                    ctx.recorder().close_below(ctx.place(), &place.path).await?;
+                    (at, value) = self.rescue(&pass, at, error.at(ctx.path())).await?;
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// What the first handler after step `failed` that is for the error and succeeds gives, and where to go on.
+    async fn rescue(&self, pass: &Pass<'_>, failed: usize, error: BlockError) -> Result<(usize, Val), BlockError> {
+        let mut error = error;
+        for (at, entry) in self.steps.iter().enumerate().skip(failed + 1) {
+            let Step::Rescue(handlers) = &entry.step else { continue };
+            let place = pass.place(at, entry);
+            let rescued = error.clone();
+            for (number, handler) in handlers.iter().enumerate() {
+                let Some(input) = handler.input(&rescued) else { continue };
+                let ctx = place.arm(pass.ctx, number, &handler.block);
+                match handler.block.clone().run(input, ctx).await {
+                    Ok(value) => {
+                        pass.ctx.tell_step_error(&rescued).await;
+                        return Ok((at + 1, value));
+                    }
+                    Err(failure) => error = failure.caused_by(rescued.clone()),
+                }
+            }
+        }
+        Err(error)
+    }
+}
+
+/// The state of one run of a plan.
+struct Pass<'a> {
+    ctx: &'a Ctx,
+    works: Arc<Works>,
+    /// How often each `loop_back` went back, by its step.
+    jumps: Vec<(usize, u32)>,
+    /// How often any of them did: passes have places of their own.
+    number: u32,
+}
+
+/// Where a step stands.
+struct StepPlace {
+    index: u32,
+    /// Below the sequencer: `then[0]`, `loop[1]/then[0]`.
+    segment: String,
+    /// From the root.
+    path: String,
+}
+
+impl StepPlace {
+    /// The place of a block that is all that the step runs.
+    fn block(&self, ctx: &Ctx, block: &BlockDef) -> Ctx {
+        ctx.step(&self.segment, self.index, block)
+    }
+
+    /// The place of one of its arms.
+    fn arm(&self, ctx: &Ctx, name: impl std::fmt::Display, block: &BlockDef) -> Ctx {
+        ctx.step(&format!("{}.{name}", self.segment), self.index, block)
+    }
+
+    /// The place of one of its iterations.
+    fn iteration(&self, ctx: &Ctx, number: impl std::fmt::Display, block: &BlockDef) -> Ctx {
+        ctx.step(&format!("{}/iter[{number}]", self.segment), self.index, block)
+    }
+}
+
+impl Pass<'_> {
+    fn place(&self, at: usize, entry: &Entry) -> StepPlace {
+        let mut segment = String::new();
+        if self.number > 0 {
+            // Writing to a String can't fail.
+            let _ = write!(segment, "loop[{}]/", self.number);
+        }
+        let _ = write!(segment, "{}[{at}]", entry.step.op());
+        StepPlace {
+            index: u32::try_from(at).unwrap_or(u32::MAX),
+            path: format!("{}/{segment}", self.ctx.path()),
+            segment,
+        }
+    }
+
+    async fn holds(&self, when: &Option<Condition>, value: &Val) -> Result<bool, BlockError> {
+        match when {
+            None => Ok(true),
+            Some(when) => when(value, self.ctx).get().await,
+        }
+    }
+
+    async fn step(&mut self, place: &StepPlace, step: &Step, value: Val) -> Result<Next, BlockError> {
+        let ctx = self.ctx;
+        Ok(Next::On(match step {
+            Step::Run { block, when, keep, .. } => {
+                if !self.holds(when, &value).await? {
+                    return Ok(Next::On(value));
+                }
+                let kept = keep.then(|| value.clone());
+                let output = block.clone().run(value, place.block(ctx, block)).await?;
+                kept.unwrap_or(output)
+            }
+            Step::Map(map) => map(value, ctx.clone()).await?,
+            Step::Parallel { arms, max, gather, .. } => gather(parallel(ctx, place, arms, *max, value).await?)?,
+            Step::ForEach { each, max, gather } => gather(for_each(ctx, place, each, *max, value).await?)?,
+            Step::ForEachBackground { each, max } => self.for_each_background(place, each, *max, value)?,
+            Step::Repeat {
+                op,
+                block,
+                again,
+                ask,
+                max,
+            } => {
+                let mut value = block.connect(value, ctx).await?;
+                for number in 0..*max {
+                    let at = place.iteration(ctx, number, block);
+                    value = block.clone().run_connected(value, at).await?;
+                    if ask(&value, ctx).get().await? != *again {
+                        return Ok(Next::On(value));
+                    }
+                }
+                let what = format!(
+                    "{op} of block {:?} did not come to its end in {max} passes",
+                    block.name()
+                );
+                return Err(BlockError::new("loop_limit", what));
+            }
+            Step::LoopBack { to, max, when, .. } => {
+                if self.jumped(place.index) >= *max || !self.holds(when, &value).await? {
+                    return Ok(Next::On(value));
+                }
+                self.jump(place.index);
+                return Ok(Next::Back(*to, value));
+            }
+            Step::Work { block, when, .. } => {
+                if self.holds(when, &value).await? {
+                    let at = place.block(ctx, block).in_background();
+                    let input = block.connect(value.clone(), &at).await?;
+                    let block = block.clone();
+                    let run = at.clone();
+                    self.start(&at, async move { block.run_connected(input, run).await.map(drop) })?;
+                }
+                value
+            }
+            Step::WaitForWork { fail, timeout } => {
+                self.works.wait(*fail, *timeout).await?;
+                value
+            }
+            Step::Rescue(_) => value,
+            Step::Branch(cases) => {
+                for case in cases.iter() {
+                    let connected = (case.connect)(value.clone(), ctx.clone()).await?;
+                    if (case.when)(&connected, ctx).get().await? {
+                        let block = &case.case.block;
+                        let at = place.arm(ctx, &case.case.name, block);
+                        return block.clone().run(connected, at).map_ok(Next::On).await;
+                    }
+                }
+                let names: Vec<&str> = cases.iter().map(|case| &*case.case.name).collect();
+                let what = format!("the value matches no case of the branch: {}", names.join(", "));
+                return Err(BlockError::new("no_matching_branch", what));
+            }
+            Step::Any(blocks) => any(ctx, place, blocks, value).await?,
+            Step::Race { blocks, max } => {
+                let first = race(ctx, place, blocks, *max, value).await?;
+                ctx.recorder().close_below(ctx.place(), &place.path).await?;
+                first
+            }
+            Step::ExitIf { when, convert } => {
+                if !when(&value, ctx).get().await? {
+                    return Ok(Next::On(value));
+                }
+                return Ok(Next::Exit(match convert {
+                    None => value,
+                    Some(convert) => convert(value, ctx.clone()).await?,
+                }));
+            }
+        }))
+    }
+
+    fn jumped(&self, at: u32) -> u32 {
+        let found = self.jumps.iter().find(|(step, _)| *step == at as usize);
+        found.map_or(0, |(_, jumps)| *jumps)
+    }
+
+    fn jump(&mut self, at: u32) {
+        self.number += 1;
+        match self.jumps.iter_mut().find(|(step, _)| *step == at as usize) {
+            Some((_, jumps)) => *jumps += 1,
+            None => self.jumps.push((at as usize, 1)),
+        }
+    }
+
+    /// Starts work of this sequencer. Its failure is told, and fails nothing else.
+    fn start(
+        &self,
+        at: &Ctx,
+        work: impl Future<Output = Result<(), BlockError>> + Send + 'static,
+    ) -> Result<(), BlockError> {
+        let (works, told) = (self.works.clone(), at.clone());
+        works.begin();
+        let started = at.start_work(async move {
+            let ended = work.await;
+            if let Err(error) = &ended {
+                tracing::warn!(request = told.request_id(), place = told.path().as_ref(), %error, "background work failed");
+                told.tell_step_error(error).await;
+            }
+            works.end(ended.err().as_ref());
+        });
+        if started.is_err() {
+            self.works.end(None);
+        }
+        started
+    }
+
+    fn for_each_background(&self, place: &StepPlace, each: &Each, max: usize, value: Val) -> Result<Val, BlockError> {
+        let items = (each.split)(value.clone())?;
+        let mut runs = Vec::with_capacity(items.len());
+        let batch = self.ctx.in_background();
+        for (index, item) in items.into_iter().enumerate() {
+            let block = each.block(&item, index, self.ctx)?;
+            let at = place.iteration(&batch, index, &block);
+            runs.push(block.run(item, at));
+        }
+        self.start(&batch, async move {
+            let mut ended = stream::iter(runs).buffer_unordered(max);
+            let mut first = Ok(());
+            while let Some(end) = ended.next().await {
+                first = first.and(end.map(drop));
+            }
+            first
+        })?;
+        Ok(value)
+    }
+}
+
+async fn parallel(
+    ctx: &Ctx,
+    place: &StepPlace,
+    arms: &[Named],
+    max: usize,
+    value: Val,
+) -> Result<Vec<Val>, BlockError> {
+    let run = |(index, arm): (usize, &Named)| {
+        let at = place.arm(ctx, &arm.name, &arm.block);
+        arm.block
+            .clone()
+            .run(value.clone(), at)
+            .map_ok(move |output| (index, output))
+            .boxed()
+    };
+    let runs: Vec<_> = arms.iter().enumerate().map(run).collect();
+    // The arms have theirs.
+    drop(value);
+    let outputs = stream::iter(runs).buffer_unordered(max).try_collect().await?;
+    Ok(in_order(outputs))
+}
+
+async fn for_each(ctx: &Ctx, place: &StepPlace, each: &Each, max: usize, value: Val) -> Result<Vec<Val>, BlockError> {
+    let mut runs = Vec::new();
+    for (index, item) in (each.split)(value)?.into_iter().enumerate() {
+        let block = each.block(&item, index, ctx)?;
+        let at = place.iteration(ctx, index, &block);
+        runs.push(block.run(item, at).map_ok(move |output| (index, output)));
+    }
+    let outputs = stream::iter(runs).buffer_unordered(max).try_collect().await?;
+    Ok(in_order(outputs))
+}
+
+fn in_order(mut outputs: Vec<(usize, Val)>) -> Vec<Val> {
+    outputs.sort_unstable_by_key(|(index, _)| *index);
+    outputs.into_iter().map(|(_, output)| output).collect()
+}
+
+async fn any(ctx: &Ctx, place: &StepPlace, blocks: &[Arc<BlockDef>], value: Val) -> Result<Val, BlockError> {
+    let mut errors = Vec::new();
+    for (index, block) in blocks.iter().enumerate() {
+        match block.clone().run(value.clone(), place.arm(ctx, index, block)).await {
+            Ok(output) => return Ok(output),
+            Err(error) => errors.push(error),
+        }
+    }
+    Err(BlockError::aggregate("then_any", &errors))
+}
+
+/// The losers are dropped with the stream that they run in.
+async fn race(
+    ctx: &Ctx,
+    place: &StepPlace,
+    blocks: &[Arc<BlockDef>],
+    max: usize,
+    value: Val,
+) -> Result<Val, BlockError> {
+    let run = |(index, block): (usize, &Arc<BlockDef>)| block.clone().run(value.clone(), place.arm(ctx, index, block));
+    let runs: Vec<_> = blocks.iter().enumerate().map(run).collect();
+    let mut ended = stream::iter(runs).buffer_unordered(max);
+    let mut errors = Vec::new();
+    while let Some(end) = ended.next().await {
+        match end {
+            Ok(output) => return Ok(output),
+            Err(error) => errors.push(error),
+        }
+    }
+    Err(BlockError::aggregate("race", &errors))
+}

@@ -1,0 +1,162 @@
+//! The execution records: when a block began, how it ended, and what is closed with a block that failed or was stopped.
+//! An output is stored once; a block that only hands it on says in which record, or item, it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Place, Recorder, State};
+use crate::error::{BlockError, RecordError};
+use crate::item::ItemStatus;
+use crate::item::open::closed;
+use crate::record::{BlockEnded, BlockKind, BlockStarted, BlockStatus, Fact, ItemCompleted};
+use crate::value::{Recorded, Val};
+
+/// A block that began: the number of the record that says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun(u64);
+
+impl Recorder {
+    /// Records that a block begins.
+    pub(crate) async fn begin(&self, place: &Arc<Place>, kind: BlockKind) -> Result<Begun, RecordError> {
+        let fact = BlockStarted {
+            path: place.path().to_string(),
+            block: place.block().to_string(),
+            kind,
+            attempt: place.attempt(),
+            phase: place.phase(),
+        };
+        let mut state = self.state.lock().await;
+        let number = self.queue(&mut state, place.origin(), fact.into()).await?;
+        state.blocks.insert(number, place.clone());
+        Ok(Begun(number))
+    }
+
+    /// Records that it gave its output.
+    pub(crate) async fn end(&self, begun: Begun, output: &Val) -> Result<(), BlockError> {
+        let mut ended = BlockEnded {
+            started: begun.0,
+            ..BlockEnded::default()
+        };
+        match output.recorded() {
+            Some(Recorded::Record(number)) => ended.same_as = Some(number),
+            Some(Recorded::Item(item)) => ended.item = Some(item),
+            None => ended.output = Some(output.json()?),
+        }
+        let stored = ended.output.is_some();
+        let mut state = self.state.lock().await;
+        let origin = state
+            .blocks
+            .remove(&begun.0)
+            .map_or(super::RUNTIME, |place| place.origin());
+        let number = self.queue(&mut state, origin, ended.into()).await?;
+        if stored {
+            output.set_recorded(Recorded::Record(number));
+        }
+        Ok(())
+    }
+
+    /// Records that it failed, after closing what it leaves open: items as failed, blocks as cancelled.
+    pub(crate) async fn end_failed(
+        &self,
+        begun: Begun,
+        error: &BlockError,
+        retry: Option<Duration>,
+    ) -> Result<(), RecordError> {
+        let ended = BlockEnded {
+            started: begun.0,
+            status: BlockStatus::Failed,
+            error: Some(error.into()),
+            retry_in_ms: retry.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+            ..BlockEnded::default()
+        };
+        let mut state = self.state.lock().await;
+        let Some(place) = state.blocks.remove(&begun.0) else {
+            return Ok(());
+        };
+        self.close(&mut state, ItemStatus::Failed, |open| {
+            open.is_within(&place, place.path())
+        })
+        .await?;
+        self.queue(&mut state, place.origin(), ended.into()).await?;
+        Ok(())
+    }
+
+    /// Closes what the steps at `path` and below it left open, because what ran them was dropped: items as incomplete, blocks as
+    /// cancelled. Background work that was started there goes on.
+    pub(crate) async fn close_below(&self, of: &Arc<Place>, path: &str) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        self.close(&mut state, ItemStatus::Incomplete, |open| open.is_within(of, path))
+            .await
+    }
+
+    /// Closes everything that is left open, because the run was stopped.
+    pub(in crate::exec) async fn close_all(&self) {
+        let mut state = self.state.lock().await;
+        // What can't be recorded now can't be later: the last record then takes care of it.
+        let _ = self.close(&mut state, ItemStatus::Incomplete, |_| true).await;
+    }
+
+    /// Ends all blocks that are left, because the run was stopped.
+    pub(super) async fn end_blocks(&self, state: &mut State) {
+        // The items are closed with the last record. What can't be recorded here can't be there either.
+        let left: Vec<u64> = state.blocks.keys().rev().copied().collect();
+        let _ = self.end_as_cancelled(state, left).await;
+        let _ = self.flush(state).await;
+    }
+
+    async fn close(
+        &self,
+        state: &mut State,
+        status: ItemStatus,
+        is_left: impl Fn(&Place) -> bool,
+    ) -> Result<(), RecordError> {
+        let items: Vec<u32> = state
+            .owners
+            .iter()
+            .filter(|(_, place)| is_left(place))
+            .map(|(item, _)| *item)
+            .collect();
+        for item in items {
+            let origin = state
+                .owners
+                .remove(&item)
+                .map_or(super::RUNTIME, |place| place.origin());
+            if let Some(item) = state.open.get(item).cloned() {
+                let item = closed(item, status);
+                self.queue(state, origin, ItemCompleted { item }.into()).await?;
+            }
+        }
+        let left: Vec<u64> = state
+            .blocks
+            .iter()
+            .rev()
+            .filter(|(_, place)| is_left(place))
+            .map(|(number, _)| *number)
+            .collect();
+        self.end_as_cancelled(state, left).await
+    }
+
+    /// The innermost first.
+    async fn end_as_cancelled(&self, state: &mut State, numbers: Vec<u64>) -> Result<(), RecordError> {
+        for number in numbers {
+            let Some(place) = state.blocks.remove(&number) else {
+                continue;
+            };
+            let ended = BlockEnded {
+                started: number,
+                status: BlockStatus::Cancelled,
+                ..BlockEnded::default()
+            };
+            self.queue(state, place.origin(), Fact::from(ended)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Whether this place is at `path` or below it, and is stopped with what `of` is stopped with.
+    fn is_within(&self, of: &Place, path: &str) -> bool {
+        let rest = self.path().strip_prefix(path);
+        self.task() == of.task() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))
+    }
+}

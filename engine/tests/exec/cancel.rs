@@ -1,0 +1,150 @@
+//! Cancelling: a record that stops the chain, its arms and the background work, and closes what they left open.
+
+use flowstate_engine::prelude::*;
+use flowstate_engine::record::{Fact, decode};
+use flowstate_engine::{CancelError, Finished, Principal, RequestStatus, RunResult};
+
+use crate::support::{Counter, Journal, Ran, engine, hangs, read, submission, talker, until};
+
+/// Submits, waits until `ready`, cancels, and gives the end.
+async fn cancelled(engine: &Engine, input: impl Serialize, ready: impl Fn() -> bool) -> Ran {
+    let run = engine.run_submission(flowstate_engine::Submission {
+        request: Some("r".into()),
+        ..submission(input)
+    });
+    let cancel = async {
+        until(ready).await;
+        let cancelled = engine.cancel(&Principal::default(), "r").await;
+        assert!(cancelled.expect("a request"), "it was not asked before");
+    };
+    let (result, ()) = tokio::join!(run, cancel);
+    let result: RunResult = result.expect("a result");
+    assert_eq!(result.status, RequestStatus::Interrupted);
+    read(engine, result).await
+}
+
+/// Hangs, and counts that it began.
+fn begins(begun: &Counter, dropped: &Counter) -> Block<String, String> {
+    let begun = begun.clone();
+    hangs::<String, String>(dropped).map_input(move |text: String, _| {
+        begun.add(1);
+        text
+    })
+}
+
+#[tokio::test]
+async fn cancelling_stops_arms_and_background_work_and_closes_what_is_open() {
+    let (begun, dropped, journal) = (Counter::default(), Counter::default(), Journal::default());
+    let told = journal.clone();
+    let chain = sequencer::<String>("s")
+        .work(begins(&begun, &dropped))
+        .then_all([begins(&begun, &dropped), talker()])
+        .map(|all, _| all.concat())
+        .rescue(any_error().run(|_: Rescued, _: Ctx| async { Ok("a cancel is no error".to_owned()) }));
+    let flow = flow("f")
+        .action("a", action(chain))
+        .on_finished(move |told_: Finished, _: Ctx| {
+            told.write(format!("{:?}", told_.status));
+            async { Ok(()) }
+        })
+        .instance("i")
+        .expect("a flow");
+    let engine = engine(flow).await;
+    let ran = cancelled(&engine, "x", || begun.get() == 2).await;
+    assert_eq!(dropped.get(), 2);
+    assert_eq!(
+        ran.result
+            .error
+            .as_ref()
+            .map(|error| error.message().to_owned())
+            .as_deref(),
+        Some("it was cancelled")
+    );
+    assert_eq!(journal.read(), ["Interrupted"]);
+    for line in ran.trace() {
+        let hook = line.starts_with("on_finished");
+        assert!(
+            hook == line.ends_with("completed") && hook != line.ends_with("cancelled"),
+            "{line}"
+        );
+    }
+    assert!(
+        ran.items().iter().all(|(_, status)| *status == "incomplete"),
+        "{:?}",
+        ran.items()
+    );
+    assert!(
+        !engine.cancel(&Principal::default(), "r").await.expect("a request"),
+        "it has ended"
+    );
+}
+
+#[tokio::test]
+async fn a_cancel_inside_any_method_leaves_nothing_open() {
+    let (begun, dropped) = (Counter::default(), Counter::default());
+    let block = || begins(&begun, &dropped);
+    let listed = |block: Block<String, String>| block.map_input(|text: String, _| text);
+    let chains: Vec<Block<String, String>> = vec![
+        sequencer::<String>("then").then(block()).build(),
+        sequencer::<String>("tap").tap(block()).build(),
+        sequencer::<String>("until").do_until(|_, _| true, block()).build(),
+        sequencer::<String>("while").do_while(|_, _| true, block()).build(),
+        sequencer::<String>("parallel")
+            .parallel((arm("a", block()),))
+            .map(|(a,): (String,), _| a)
+            .build(),
+        sequencer::<String>("each")
+            .map(|text, _| vec![text])
+            .for_each(listed(block()))
+            .map(|all, _| all.concat())
+            .build(),
+        sequencer::<String>("any").then_any([block()]).build(),
+        sequencer::<String>("race").race([block()]).build(),
+        sequencer::<String>("work").work(block()).wait_for_work().build(),
+        sequencer::<String>("background")
+            .map(|text, _| vec![text])
+            .for_each_background(block())
+            .map(|all, _| all.concat())
+            .build(),
+        router("router").route("a", block()).decide(|_, _, (a,)| a),
+        sequencer::<String>("branch")
+            .branch([case("a", |text: String, _| text, |_: &String, _| true, block())])
+            .build(),
+        block().retry(Retry::attempts(2)),
+    ];
+    for (at, chain) in chains.into_iter().enumerate() {
+        let name = chain.name().to_owned();
+        let flow = flow("f").action("a", action(chain)).instance("i").expect("a flow");
+        let ran = cancelled(&engine(flow).await, "x", || begun.get() == at + 1).await;
+        assert_eq!(dropped.get(), at + 1, "{name}");
+        assert!(
+            ran.trace().iter().any(|line| line.ends_with("cancelled")) || name == "background",
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_is_a_record_of_the_session_and_is_asked_once() {
+    let (begun, dropped) = (Counter::default(), Counter::default());
+    let flow = flow("f")
+        .action("a", action(begins(&begun, &dropped)))
+        .instance("i")
+        .expect("a flow");
+    let engine = engine(flow).await;
+    let ran = cancelled(&engine, "x", || begun.get() == 1).await;
+    let found = engine
+        .log()
+        .sub_stream(&flowstate_log::record::Name::new("", "r").expect("a name"))
+        .await;
+    let found = found.expect("readable").expect("the request");
+    let records = engine.log().read(found.stream, 1, 1_000).await.expect("records");
+    let asked = records
+        .iter()
+        .find(|record| matches!(decode(record), Ok(Fact::CancelRequested(_))))
+        .expect("the record");
+    assert_eq!((asked.sub, asked.causation), (None, found.id.0));
+    assert!(matches!(ran.facts.last(), Some(Fact::RequestInterrupted(_))));
+    let unknown = engine.cancel(&Principal::default(), "nobody").await;
+    assert!(matches!(unknown, Err(CancelError::UnknownRequest(_))));
+}

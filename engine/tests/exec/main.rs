@@ -1,0 +1,14 @@
+//! How flows run, over the real log in memory: one file per theme. Every run is also held to the laws in `support`.
+
+mod cancel;
+mod errors;
+mod fan_out;
+mod lifecycle;
+mod loops;
+mod rescue;
+mod router;
+mod steps;
+mod support;
+mod tool;
+mod trace;
+mod work;

@@ -1,0 +1,275 @@
+//! Runs blocks as requests, and the laws that every request keeps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstate_engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate_engine::prelude::*;
+use flowstate_engine::record::{BlockEnded, BlockStarted, Fact, decode};
+use flowstate_engine::{Principal, RequestStatus, RunResult, Submission};
+use flowstate_log::Options;
+use flowstate_log::record::Record;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+/// Says a word and hangs, or ends if the last word that it is shown is "end".
+pub struct Sayer;
+
+impl Model for Sayer {
+    fn name(&self) -> &str {
+        "sayer"
+    }
+
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
+        let asked = request
+            .messages
+            .last()
+            .map(|message| message.text.clone())
+            .unwrap_or_default();
+        let word = stream::iter([Ok(ModelEvent::Text(format!("so {asked}")))]);
+        match asked.as_str() {
+            "end" => word
+                .chain(stream::iter([Ok(ModelEvent::End {
+                    finish: "stop".into(),
+                    usage: None,
+                })]))
+                .boxed(),
+            _ => word.chain(stream::pending()).boxed(),
+        }
+    }
+}
+
+/// A generator that begins an item and never ends it.
+pub fn talker() -> Block<String, String> {
+    IntoBlock::into_block(generator("talker").user(|text: &String, _ctx| text.clone()))
+}
+
+pub async fn engine(flow: Flow) -> Engine {
+    let builder = Engine::builder().flow(flow).model(Arc::new(Sayer));
+    builder.open(Options::in_memory()).await.expect("an engine")
+}
+
+/// What became of a request, and its records.
+pub struct Ran {
+    pub result: RunResult,
+    pub facts: Vec<Fact>,
+}
+
+impl Ran {
+    pub fn output(&self) -> &Value {
+        assert_eq!(self.result.status, RequestStatus::Completed, "{:?}", self.result.error);
+        &self.result.output
+    }
+
+    pub fn error(&self) -> &BlockError {
+        assert_eq!(self.result.status, RequestStatus::Failed, "{:?}", self.result);
+        self.result.error.as_ref().expect("an error")
+    }
+
+    /// The blocks that began, in their order, with how they ended.
+    pub fn blocks(&self) -> Vec<(BlockStarted, BlockEnded)> {
+        let mut begun = Vec::new();
+        let mut ended = BTreeMap::new();
+        for (number, fact) in (1_u64..).zip(&self.facts) {
+            match fact {
+                Fact::BlockStarted(started) => begun.push((number, started.clone())),
+                Fact::BlockEnded(end) => drop(ended.insert(end.started, end.clone())),
+                _ => {}
+            }
+        }
+        begun
+            .into_iter()
+            .map(|(number, started)| (started, ended.remove(&number).expect("an end")))
+            .collect()
+    }
+
+    /// `path: status` of each block.
+    pub fn trace(&self) -> Vec<String> {
+        let line = |(started, ended): (BlockStarted, BlockEnded)| {
+            let status = serde_json::to_value(ended.status).expect("a word");
+            format!("{}: {}", started.path, status.as_str().expect("a word"))
+        };
+        self.blocks().into_iter().map(line).collect()
+    }
+
+    /// Text and status of its items.
+    pub fn items(&self) -> Vec<(String, &'static str)> {
+        let text = |body: &flowstate_engine::item::ItemBody| match body {
+            flowstate_engine::item::ItemBody::Message { content, .. } => {
+                content.iter().map(|part| part.as_text()).collect()
+            }
+            flowstate_engine::item::ItemBody::Error { code, .. } => code.clone(),
+        };
+        let items = self.result.items.iter();
+        items.map(|item| (text(&item.body), item.status.as_str())).collect()
+    }
+}
+
+/// Runs a block as the only action of a flow.
+pub async fn run<I: Data, O: Data, M>(block: impl IntoBlock<I, O, M>, input: I) -> Ran {
+    let flow = flow("f").action("a", action(block)).instance("i").expect("a flow");
+    run_flow(flow, input).await
+}
+
+/// Runs the action `a` of a flow `f`.
+pub async fn run_flow(flow: Flow, input: impl Serialize) -> Ran {
+    let engine = engine(flow).await;
+    let result = engine.run("f", "a", input);
+    let result = tokio::time::timeout(Duration::from_secs(60), result)
+        .await
+        .expect("in time")
+        .expect("a result");
+    read(&engine, result).await
+}
+
+/// The records of a request that has ended, which keep the laws.
+pub async fn read(engine: &Engine, result: RunResult) -> Ran {
+    let accepted = &result.accepted;
+    let principal = Principal::default();
+    let found = engine.request(&principal, &accepted.flow, &accepted.request, Duration::ZERO);
+    let found = found.await.expect("readable").expect("a request");
+    assert_eq!(found.row.status, result.status, "the request's row says how it ended");
+    let mut facts = Vec::new();
+    let mut from = found.sub.first;
+    loop {
+        let records = engine
+            .log()
+            .read(found.sub.stream, from, 10_000)
+            .await
+            .expect("records");
+        let Some(last) = records.last() else { break };
+        from = last.position + 1;
+        let own = |record: &&Record| record.sub.is_some_and(|(sub, _)| sub == found.sub.id);
+        for record in records.iter().filter(own) {
+            assert_eq!(
+                record.sub.expect("its number").1,
+                facts.len() as u64 + 1,
+                "numbers are dense"
+            );
+            facts.push(decode(record).expect("a fact"));
+        }
+    }
+    holds_to_the_laws(&facts);
+    Ran { result, facts }
+}
+
+/// One last record and nothing after it; before it, every item is final and every block has ended.
+pub fn holds_to_the_laws(facts: &[Fact]) {
+    let terminal: Vec<usize> = (0..facts.len()).filter(|index| facts[*index].is_terminal()).collect();
+    assert_eq!(terminal, [facts.len() - 1], "one last record, at the end: {facts:#?}");
+    let (mut items, mut blocks) = (BTreeSet::new(), BTreeSet::new());
+    for (number, fact) in (1_u64..).zip(facts) {
+        match fact {
+            Fact::ItemAdded(added) => assert!(items.insert(added.item.index), "an item is added once"),
+            Fact::ItemCompleted(completed) => assert!(items.remove(&completed.item.index), "an item ends once"),
+            Fact::BlockStarted(_) => assert!(blocks.insert(number)),
+            Fact::BlockEnded(ended) => assert!(blocks.remove(&ended.started), "a block ends once: {ended:?}"),
+            _ => {}
+        }
+    }
+    assert!(items.is_empty(), "open items: {items:?} in {facts:#?}");
+    assert!(blocks.is_empty(), "open blocks: {blocks:?} in {facts:#?}");
+}
+
+pub fn submission(input: impl Serialize) -> Submission {
+    Submission {
+        flow: "f".into(),
+        action: "a".into(),
+        input: Some(serde_json::to_value(input).expect("an input")),
+        user: "u".into(),
+        ..Submission::default()
+    }
+}
+
+/// Adds a number.
+pub fn add(by: i64) -> Block<i64, i64> {
+    handler(format!("add-{by}")).run(move |n: i64, _| async move { Ok(n + by) })
+}
+
+/// Fails with this code.
+pub fn fails<I: Data, O: Data>(code: &'static str) -> Block<I, O> {
+    handler(format!("fails-{code}"))
+        .run(move |_: I, _| async move { Err::<O, _>(BlockError::new(code, format!("it is {code}"))) })
+}
+
+/// Panics.
+pub fn panics<I: Data, O: Data>() -> Block<I, O> {
+    handler("panics").run(|_: I, _| async move {
+        if true {
+            panic!("boom")
+        } else {
+            Err::<O, _>(BlockError::new("never", "never"))
+        }
+    })
+}
+
+/// Never ends; the count says how often one was dropped while it ran.
+pub fn hangs<I: Data, O: Data>(dropped: &Counter) -> Block<I, O> {
+    let dropped = dropped.clone();
+    handler("hangs").run(move |_: I, _| {
+        let guard = CountsDrop(dropped.clone());
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            Err::<O, _>(BlockError::new("never", "never"))
+        }
+    })
+}
+
+struct CountsDrop(Counter);
+
+impl Drop for CountsDrop {
+    fn drop(&mut self) {
+        self.0.add(1);
+    }
+}
+
+/// A count that blocks share with their test.
+#[derive(Clone, Default)]
+pub struct Counter(Arc<Mutex<usize>>);
+
+impl Counter {
+    pub fn add(&self, by: usize) -> usize {
+        let mut count = self.0.lock();
+        *count += by;
+        *count
+    }
+
+    pub fn sub(&self) {
+        *self.0.lock() -= 1;
+    }
+
+    pub fn get(&self) -> usize {
+        *self.0.lock()
+    }
+}
+
+/// What blocks did, in order.
+#[derive(Clone, Default)]
+pub struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    pub fn write(&self, line: impl Into<String>) {
+        self.0.lock().push(line.into());
+    }
+
+    pub fn read(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
+}
+
+/// Waits until `done` holds.
+pub async fn until(done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("in time");
+}
