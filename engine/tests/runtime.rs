@@ -206,8 +206,13 @@ async fn run(engine: &Engine, submission: Submission) -> Vec<(Record, Fact)> {
     records_until(engine, &accepted, Fact::is_terminal).await
 }
 
+/// Kinds that tell where blocks began and ended, which is a theme of its own.
+const EXECUTION: [u16; 2] = [40, 41];
+
+/// Kinds of the records in order, without those of [`EXECUTION`].
 fn kinds(records: &[(Record, Fact)]) -> Vec<u16> {
-    let mut kinds: Vec<u16> = records.iter().map(|(record, _)| record.kind.0).collect();
+    let kinds = records.iter().map(|(record, _)| record.kind.0);
+    let mut kinds: Vec<u16> = kinds.filter(|kind| !EXECUTION.contains(kind)).collect();
     kinds.dedup();
     kinds
 }

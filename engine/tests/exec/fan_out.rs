@@ -168,7 +168,7 @@ async fn for_each_runs_a_block_for_every_element_and_keeps_their_order() {
         [fails::<i64, i64>("bad"), hangs(&dropped)],
         |n, index, [bad, good]| {
             assert!(index < 3);
-            if *n == 2 { bad } else { good }
+            if *n == 3 { bad } else { good }
         },
     );
     let ran = run(one_fails, vec![1, 2, 3]).await;

@@ -182,7 +182,7 @@ async fn inputs_and_outputs_are_checked_with_every_problem_by_its_path() {
     let strict = handler("strict")
         .run(|order: Order, _ctx| async move { Ok(order.count) })
         .validated();
-    let ran = run(sequencer::<Order>("s").then(strict), order()).await;
+    let ran = run(sequencer::<i64>("s").map(move |_, _| order()).then(strict), 1).await;
     assert_eq!(ran.error().code(), "validation_error");
     let details = ran.error().details().expect("problems").to_string();
     assert!(
@@ -192,7 +192,7 @@ async fn inputs_and_outputs_are_checked_with_every_problem_by_its_path() {
     let sloppy = handler("sloppy")
         .run(|order: Order, _ctx| async move { Ok(order) })
         .validated_output();
-    let ran = run(sloppy, order()).await;
+    let ran = run(sequencer::<i64>("s").map(move |_, _| order()).then(sloppy), 1).await;
     assert_eq!(ran.error().code(), "output_validation_error");
     let details = ran.error().details().expect("problems").to_string();
     assert!(

@@ -9,13 +9,14 @@ use crate::support::{add, run, talker};
 fn everything() -> Block<i64, i64> {
     let double = || handler("double").run(|n: i64, _| async move { Ok(n * 2) });
     sequencer::<i64>("everything")
+        .label("first")
         .then(add(1))
         .work(add(1))
         .parallel((arm("a", add(1)), arm("b", double())))
         .map(|(a, b): (i64, i64), _| vec![a, b])
         .for_each(sequencer::<i64>("inner").do_until(|n, _| *n > 20, double()))
         .map(|all, _| all.iter().sum::<i64>())
-        .loop_back("add-1", 0)
+        .loop_back("first", 1)
         .wait_for_work()
         .build()
 }
