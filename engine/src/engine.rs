@@ -86,6 +86,7 @@ impl EngineBuilder {
             closing: CancellationToken::new(),
             payload_bytes_max,
             running: Running::default(),
+            latest: Default::default(),
         };
         Ok(Engine { core: Arc::new(core) })
     }
@@ -231,7 +232,7 @@ impl Engine {
             return Ok(None);
         };
         let summary = projection::session::read(log, stream, |fold| fold.summary().cloned()).await?;
-        let version = projection::state::read(log, stream, |state| state.version()).await?;
+        let version = projection::state::read(log, stream, |state| state.session().version).await?;
         Ok(summary.map(|summary| SessionDetail { summary, version }))
     }
 
@@ -243,7 +244,7 @@ impl Engine {
         query: &SnapshotQuery,
     ) -> Result<Option<Snapshot>, QueryError> {
         match self.session_stream(principal, session).await? {
-            Some(stream) => snapshot::snapshot(&self.core, stream, query).await,
+            Some(stream) => snapshot::snapshot(&self.core, principal, stream, query).await,
             None => Ok(None),
         }
     }

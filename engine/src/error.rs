@@ -86,7 +86,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    fn as_block_error(&self) -> BlockError {
+    pub(crate) fn as_block_error(&self) -> BlockError {
         let (code, retryable) = match self {
             Self::Append(AppendError::Full(_)) => ("log_full", true),
             Self::Append(AppendError::Invalid(_)) => ("record_refused", false),
@@ -98,73 +98,6 @@ impl RecordError {
             Self::ItemTooLarge { .. } => ("item_too_large", false),
         };
         BlockError::new(code, self.to_string()).retryable(retryable)
-    }
-}
-
-/// Why a state was not read or changed. Nothing was appended.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StateError {
-    /// The flow's declared state has no such field.
-    #[error("the session state has no field {field:?}; it has {}", list(known))]
-    UnknownField {
-        /// The field.
-        field: String,
-        /// The fields that it has.
-        known: Vec<String>,
-    },
-    /// Only numbers can be added to.
-    #[error("the field {field:?} of the session state is not a number: it is {actual}")]
-    NotANumber {
-        /// The field.
-        field: String,
-        /// Its JSON now.
-        actual: String,
-    },
-    /// The sum is no JSON number.
-    #[error("adding {by} to the field {field:?} of the session state leaves the range of its numbers")]
-    Overflow {
-        /// The field.
-        field: String,
-        /// What was to be added.
-        by: String,
-    },
-    /// The result would not be what the flow declares.
-    #[error("the session state would not fit its declaration: {}", list(.0))]
-    Invalid(Vec<Problem>),
-    /// A patch must be a JSON object.
-    #[error("a patch must be an object of fields, not {0}")]
-    NotAnObject(String),
-    /// The stored state is not of the asked type.
-    #[error("the session state is no {type_name}: {message}")]
-    Type {
-        /// The type that was asked for.
-        type_name: &'static str,
-        /// What does not fit.
-        message: String,
-    },
-    /// The state can't be read.
-    #[error("the session state can't be read: {0}")]
-    View(#[from] ViewError),
-    /// The change can't be recorded.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
-impl StateError {
-    fn as_block_error(&self) -> BlockError {
-        match self {
-            Self::Record(error) => error.as_block_error(),
-            Self::View(_) => BlockError::new("log_unavailable", self.to_string()).retryable(true),
-            Self::Type { .. } => BlockError::new("state_type", self.to_string()),
-            Self::Invalid(problems) => BlockError::invalid(
-                "invalid_state",
-                "the session state would not fit its declaration",
-                problems,
-            ),
-            Self::UnknownField { .. } | Self::NotANumber { .. } | Self::Overflow { .. } | Self::NotAnObject(_) => {
-                BlockError::new("invalid_state", self.to_string())
-            }
-        }
     }
 }
 

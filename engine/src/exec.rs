@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 mod recorder;
 pub(crate) mod recover;
 mod run;
+mod scopes;
 pub(crate) mod submit;
 mod work;
 
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::flow::registry::Registry;
 
 pub(crate) use cancel::Running;
+pub(crate) use scopes::RunScope;
+
 pub use ctx::Ctx;
 pub use submit::{Accepted, Submission};
 
@@ -33,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) payload_bytes_max: usize,
     /// The requests that run here, to be stopped when someone asks.
     pub(crate) running: Running,
+    /// Versions that runs were told of.
+    pub(crate) latest: scopes::Latest,
 }
 
 /// What a panic said.

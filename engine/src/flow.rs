@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::block::{BlockDef, IntoBlock};
 use crate::error::FlowError;
 use crate::exec::hooks::{Completed, Errored, Finished, Hooks, Started, StepErrored};
+use crate::record::ScopeKind;
 use crate::scope::{Scope, ScopeDef};
 use crate::value::Data;
 
@@ -27,7 +28,7 @@ pub fn flow(kind: impl Into<String>) -> FlowBuilder {
     FlowBuilder {
         kind: kind.into(),
         actions: Vec::new(),
-        session: None,
+        scopes: ScopeDefs::default(),
         hooks: Hooks::default(),
         problems: Vec::new(),
     }
@@ -37,7 +38,7 @@ pub fn flow(kind: impl Into<String>) -> FlowBuilder {
 pub struct FlowBuilder {
     kind: String,
     actions: Vec<ActionDef>,
-    session: Option<ScopeDef>,
+    scopes: ScopeDefs,
     hooks: Hooks,
     problems: Vec<String>,
 }
@@ -64,29 +65,54 @@ impl FlowBuilder {
         self
     }
 
+    /// Declares the state that each request has for itself. Without this, requests have none.
+    pub fn request<S: Data + Default>(mut self, scope: Scope<S>) -> Self {
+        self.declare(ScopeKind::Request, scope);
+        self
+    }
+
     /// Declares the session's state and what clients see of it. Without this, sessions have no state.
     pub fn session<S: Data + Default>(mut self, scope: Scope<S>) -> Self {
-        if self.session.is_some() {
-            self.problems.push("the session scope is declared twice".into());
-        }
-        let def = scope.erase("session", &mut self.problems);
-        for (index, entry) in def.client_data.iter().enumerate() {
-            if entry.name.is_empty() {
-                self.problems
-                    .push("a client data entry of the session has no name".into());
-            }
-            if def.client_data[..index]
-                .iter()
-                .any(|earlier| earlier.name == entry.name)
-            {
-                self.problems.push(format!(
-                    "the client data entry {:?} of the session is declared twice",
-                    entry.name
-                ));
-            }
-        }
-        self.session = Some(def);
+        self.declare(ScopeKind::Session, scope);
         self
+    }
+
+    /// Declares the state that a user has in all sessions, and what clients see of it. It is this kind of flow's own unless it is
+    /// declared as [`Scope::shared`].
+    pub fn user<S: Data + Default>(mut self, scope: Scope<S>) -> Self {
+        self.declare(ScopeKind::User, scope);
+        self
+    }
+
+    /// Declares the state that a project has for all its users, and what clients see of it. It is this kind of flow's own unless it is
+    /// declared as [`Scope::shared`].
+    pub fn project<S: Data + Default>(mut self, scope: Scope<S>) -> Self {
+        self.declare(ScopeKind::Project, scope);
+        self
+    }
+
+    /// Whether a request must say whose it is, which is the default. If not, a session without a user gets one of its own.
+    pub fn require_user(mut self, required: bool) -> Self {
+        self.scopes.anonymous = !required;
+        self
+    }
+
+    fn declare<S: Data + Default>(&mut self, kind: ScopeKind, scope: Scope<S>) {
+        let what = kind.as_str();
+        if self.scopes.get(kind).is_declared() {
+            self.problems.push(format!("the {what} scope is declared twice"));
+        }
+        let def = scope.erase(what, &mut self.problems);
+        if def.shared && !matches!(kind, ScopeKind::User | ScopeKind::Project) {
+            self.problems.push(format!(
+                "the {what} scope can't be shared: a {what} belongs to one flow"
+            ));
+        }
+        if !def.client_data.is_empty() && kind == ScopeKind::Request {
+            self.problems
+                .push("the request scope has no client data: snapshots show what outlives a request".into());
+        }
+        *self.scopes.get_mut(kind) = def;
     }
 
     /// Runs when a request begins, before its block.
@@ -157,7 +183,7 @@ impl FlowBuilder {
             kind,
             id,
             actions: self.actions,
-            session: self.session.unwrap_or_default(),
+            scopes: self.scopes,
             hooks: self.hooks,
         })
     }
@@ -186,8 +212,39 @@ pub struct Flow {
     kind: String,
     id: String,
     actions: Vec<ActionDef>,
-    pub(crate) session: ScopeDef,
+    scopes: ScopeDefs,
     pub(crate) hooks: Hooks,
+}
+
+/// What a flow declares about its scopes.
+#[derive(Default)]
+struct ScopeDefs {
+    request: ScopeDef,
+    session: ScopeDef,
+    user: ScopeDef,
+    project: ScopeDef,
+    /// A request needs no user.
+    anonymous: bool,
+}
+
+impl ScopeDefs {
+    fn get(&self, kind: ScopeKind) -> &ScopeDef {
+        match kind {
+            ScopeKind::Request => &self.request,
+            ScopeKind::Session => &self.session,
+            ScopeKind::User => &self.user,
+            ScopeKind::Project => &self.project,
+        }
+    }
+
+    fn get_mut(&mut self, kind: ScopeKind) -> &mut ScopeDef {
+        match kind {
+            ScopeKind::Request => &mut self.request,
+            ScopeKind::Session => &mut self.session,
+            ScopeKind::User => &mut self.user,
+            ScopeKind::Project => &mut self.project,
+        }
+    }
 }
 
 impl std::fmt::Debug for Flow {
@@ -212,7 +269,7 @@ impl Flow {
         FlowDescription {
             kind: self.kind.clone(),
             id: self.id.clone(),
-            require_user: true,
+            require_user: self.requires_user(),
             actions: self
                 .actions
                 .iter()
@@ -222,6 +279,15 @@ impl Flow {
                 })
                 .collect(),
         }
+    }
+
+    /// Whether a request must say whose it is.
+    pub fn requires_user(&self) -> bool {
+        !self.scopes.anonymous
+    }
+
+    pub(crate) fn scope(&self, kind: ScopeKind) -> &ScopeDef {
+        self.scopes.get(kind)
     }
 
     pub(crate) fn action(&self, name: &str) -> Option<&ActionDef> {

@@ -5,13 +5,13 @@
 pub(crate) mod open;
 mod provenance;
 
-use flowstate_log::record::SubStreamId;
+use flowstate_log::record::{Record, SubStreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use provenance::{Phase, Provenance};
 
-use crate::record::ItemRecord;
+use crate::record::{Fact, ItemRecord, ScopeKind};
 
 /// How far an item is. All but `InProgress` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -131,6 +131,8 @@ pub enum ItemBody {
         #[serde(default)]
         content: Vec<ContentPart>,
     },
+    /// A state changed. Made from the record of the change, never stored itself.
+    StateChange(StateChange),
     /// Why a request failed.
     Error {
         /// For people.
@@ -144,13 +146,31 @@ pub enum ItemBody {
 }
 
 impl ItemBody {
-    /// The item's type: `message`, `error`.
+    /// The item's type: `message`, `error`, ...
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Message { .. } => "message",
+            Self::StateChange(_) => "state_change",
             Self::Error { .. } => "error",
         }
     }
+}
+
+/// A state changed. What it became is told of exposed fields only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateChange {
+    /// Whose.
+    pub scope: ScopeKind,
+    /// `patch`, `set`, `increment`, `push`, `delete_key` or `atomic`.
+    pub operation: String,
+    /// The field, or `field.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Value>,
+    /// Rises with each change of the scope: of a request or session the state's version, of a user or project the commit of the change.
+    pub version: u64,
 }
 
 /// An item as the session remembers it, open ones with what they have so far.
@@ -190,6 +210,34 @@ impl Item {
             transient: record.transient,
             body: record.body,
         }
+    }
+}
+
+impl Item {
+    /// The item that tells clients of the change of a state that `record` of request `request` states; `None` if it states none.
+    pub fn of_change(sub: SubStreamId, request: impl Into<String>, record: &Record, fact: &Fact) -> Option<Self> {
+        let (scope, operation, item, version) = match fact {
+            Fact::StateChanged(change) => (change.scope, change.op.name(), change.item.as_ref()?, record.position),
+            Fact::StateNoted(noted) => (noted.scope, noted.operation.as_str(), &noted.item, record.commit),
+            _ => return None,
+        };
+        Some(Self {
+            id: item_id(sub, item.index),
+            request: request.into(),
+            index: item.index,
+            ts_ms: item.ts_ms,
+            status: ItemStatus::Completed,
+            provenance: item.provenance.clone(),
+            visibility: Visibility::CLIENT,
+            transient: true,
+            body: ItemBody::StateChange(StateChange {
+                scope,
+                operation: operation.to_owned(),
+                path: item.path.clone(),
+                delta: item.delta.clone(),
+                version,
+            }),
+        })
     }
 }
 

@@ -67,14 +67,14 @@ pub use engine::{
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError, Problem,
-    QueryError, RateLimitError, RecordError, RecoverError, RunError, StateError, SubmitError, TimeoutError, ToolError,
+    QueryError, RateLimitError, RecordError, RecoverError, RunError, SubmitError, TimeoutError, ToolError,
 };
 pub use exec::hooks::{Completed, ErrorInfo, Errored, Finished, Started, StepErrored};
 pub use exec::{Accepted, Ctx, Submission};
 pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
-pub use scope::{Scope, StateOp, StateRef, scope};
+pub use scope::{Difference, OpError, Scope, StateError, StateOp, StateProblem, StateRef, Write, Written, scope};
 pub use value::Data;
 
 /// What a file that declares flows needs, the derives of its types included.
@@ -85,6 +85,7 @@ pub mod prelude {
 
     pub use crate::{
         Action, Block, BlockError, Choice, Ctx, Data, Engine, ErrorType, Flow, FlowError, History, IntoBlock, Rescued,
-        Retry, StateRef, action, any_error, arm, case, flow, generator, handler, on, on_code, router, scope, sequencer,
+        Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code, router, scope,
+        sequencer,
     };
 }

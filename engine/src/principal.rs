@@ -23,6 +23,16 @@ impl Principal {
         Name::new(&self.0, &format!("session/{session}"))
     }
 
+    /// Name of the stream that holds what is known of a user.
+    pub(crate) fn user_stream(&self, user: &str) -> Result<Name, NameError> {
+        Name::new(&self.0, &format!("user/{user}"))
+    }
+
+    /// Name of the stream that holds what is known of a project.
+    pub(crate) fn project_stream(&self, project: &str) -> Result<Name, NameError> {
+        Name::new(&self.0, &format!("project/{project}"))
+    }
+
     /// Name of the sub-stream that holds a request.
     pub(crate) fn request_sub_stream(&self, request: &str) -> Result<Name, NameError> {
         Name::new(&self.0, request)

@@ -6,13 +6,24 @@ use bytes::Bytes;
 use flowstate_log::record::{Kind, Record, Subject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{BlockError, StateError};
+use crate::error::BlockError;
 use crate::item::{ContentPart, ItemBody, ItemStatus, Phase, Provenance, Visibility};
-use crate::scope::StateOp;
+use crate::scope::{Fields, OpError, StateOp};
 
 /// Subject of the records that change a session's state.
 pub const SESSION_STATE: Subject = Subject(1);
+/// Subject of the records that change a request's state.
+pub const REQUEST_STATE: Subject = Subject(2);
+/// Subject, in a user's or project's stream, of the records that change the state that all flows share.
+pub const SHARED_STATE: Subject = Subject(3);
+
+/// Subject, in a user's or project's stream, of the records that change the state of one kind of flow. Two kinds may have the same.
+pub fn flow_state(flow: &str) -> Subject {
+    let hash = xxh3_64(flow.as_bytes()).to_le_bytes();
+    Subject(0x4000 | (u16::from_le_bytes([hash[0], hash[1]]) & 0x3fff))
+}
 
 /// Whether running a request again depends on a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +124,8 @@ facts! {
     25 ModelCalled Observed;
     /// A model answered; the text is in the item, stored once.
     26 ModelReplied Replayed;
+    /// The request changed the state of its user or project: the operation is in that stream, in the same commit.
+    27 StateNoted Observed;
     /// The last of a request that gave its output.
     30 RequestCompleted Replayed;
     /// The last of a request that failed.
@@ -296,9 +309,27 @@ pub struct ItemCompleted {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ScopeKind {
+    /// One request's.
+    Request,
     /// The session's.
     #[default]
     Session,
+    /// The user's, in all sessions.
+    User,
+    /// The project's, for all users.
+    Project,
+}
+
+impl ScopeKind {
+    /// Its name: `request`, `session`, `user`, `project`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Session => "session",
+            Self::User => "user",
+            Self::Project => "project",
+        }
+    }
 }
 
 /// See [`Fact::StateChanged`].
@@ -309,23 +340,61 @@ pub struct StateChanged {
     pub scope: ScopeKind,
     /// What was done to it.
     pub op: StateOp,
-    /// What the named fields begin as, those that the flow got after the session was made.
+    /// What the named fields begin as that it does not have.
     #[serde(skip_serializing_if = "Map::is_empty")]
-    pub base: Map<String, Value>,
+    pub base: Fields,
+    /// Of a user or project: the kind of flow whose state it is; absent if all flows share it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    /// How clients are told; absent in a user's or project's stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<ChangeItem>,
 }
 
 impl StateChanged {
-    /// The state after it. Whole or not at all.
-    pub(crate) fn applied_to(&self, state: &Value) -> Result<Value, StateError> {
-        if self.base.is_empty() {
-            return self.op.applied_to(state);
+    /// Changes `state`, whole or not at all.
+    pub(crate) fn apply_to(&self, state: &mut Fields) -> Result<(), OpError> {
+        let missing = self.base.iter().filter(|(field, _)| !state.contains_key(*field));
+        let missing: Vec<_> = missing.map(|(field, value)| (field.clone(), value.clone())).collect();
+        for (field, value) in &missing {
+            state.insert(field.clone(), value.clone());
         }
-        let mut based = self.base.clone();
-        if let Value::Object(fields) = state {
-            based.extend(fields.clone());
+        let applied = self.op.apply_to(state);
+        if applied.is_err() {
+            missing.iter().for_each(|(field, _)| drop(state.remove(field)));
         }
-        self.op.applied_to(&Value::Object(based))
+        applied
     }
+}
+
+/// See [`Fact::StateNoted`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateNoted {
+    /// Whose state.
+    pub scope: ScopeKind,
+    /// [`StateOp::name`] of what was done to it.
+    pub operation: String,
+    /// How clients are told.
+    pub item: ChangeItem,
+}
+
+/// The item that tells clients of a change.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChangeItem {
+    /// Its number in the request, from 0.
+    pub index: u32,
+    /// When it was made: milliseconds since the Unix epoch.
+    pub ts_ms: i64,
+    /// What made it.
+    pub provenance: Provenance,
+    /// The field, or `field.key`; only of an exposed field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What changed; exposed fields only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Value>,
 }
 
 /// See [`Fact::ModelCalled`].
@@ -585,6 +654,8 @@ mod tests {
             "visibility": {"client": true, "history": true}, "transient": true,
             "body": {"type": "error", "message": "m", "code": "c", "details": [1]}});
         let part = json!({"type": "output_text", "text": "t"});
+        let change = json!({"index": 1, "ts_ms": 2, "provenance": {"block_name": "b", "instance": "i", "phase": "main"},
+            "path": "n", "delta": {"n": 1}});
         let payloads = [
             (
                 16,
@@ -606,7 +677,7 @@ mod tests {
             (
                 24,
                 "StateChanged",
-                json!({"scope": "session", "op": {"inc": {"n": 1}}, "base": {"n": 5}}),
+                json!({"scope": "user", "op": {"inc": {"n": 1}}, "base": {"n": 5}, "flow": "f", "item": change}),
             ),
             (
                 25,
@@ -617,6 +688,11 @@ mod tests {
                 26,
                 "ModelReplied",
                 json!({"model": "m", "finish": "stop", "usage": {"input_tokens": 1, "output_tokens": 2}, "item": 1}),
+            ),
+            (
+                27,
+                "StateNoted",
+                json!({"scope": "project", "operation": "set", "item": change}),
             ),
             (30, "RequestCompleted", json!({"output": 1})),
             (

@@ -48,6 +48,30 @@ impl Schema {
             .collect()
     }
 
+    /// The schema of one declared field by itself. `Err` says why it is no usable one.
+    pub(crate) fn field(&self, name: &str) -> Result<Option<Self>, String> {
+        let Some(declared) = self.json.get("properties").and_then(|fields| fields.get(name)) else {
+            return Ok(None);
+        };
+        let mut json = serde_json::json!({"allOf": [declared]});
+        if let Some(types) = self.json.get("$defs") {
+            json["$defs"] = types.clone();
+        }
+        let validator = jsonschema::draft202012::new(&json)
+            .map_err(|error| format!("the schema of the field {name:?} is not usable: {error}"))?;
+        Ok(Some(Self { json, validator }))
+    }
+
+    /// What the schema of a field rules beside its type, if anything: `maximum`, `minItems`, ...
+    pub(crate) fn rule(&self) -> Option<&'static str> {
+        let declared = self.json.pointer("/allOf/0")?;
+        let format = declared.get("format").and_then(Value::as_str).unwrap_or_default();
+        RULES.into_iter().find(|rule| match declared.get(*rule) {
+            None => false,
+            Some(bound) => bound.as_f64().is_none_or(|bound| !is_of_type(format, rule, bound)),
+        })
+    }
+
     /// Names of the declared fields, and whether others are allowed besides.
     pub(crate) fn fields(&self) -> (Vec<String>, bool) {
         let known = match self.json.get("properties") {
@@ -60,6 +84,37 @@ impl Schema {
         };
         (known, open)
     }
+}
+
+/// Keywords that narrow a type.
+const RULES: [&str; 13] = [
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+];
+
+/// Whether a number type of this format has the bound by nature.
+fn is_of_type(format: &str, rule: &str, bound: f64) -> bool {
+    let bits = format.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let bits: i32 = bits.parse().unwrap_or(64);
+    let natural = match (format.starts_with("uint"), rule) {
+        (true, "minimum") => 0.0,
+        (true, "maximum") => 2.0_f64.powi(bits) - 1.0,
+        (false, "minimum") => -2.0_f64.powi(bits - 1),
+        (false, "maximum") => 2.0_f64.powi(bits - 1) - 1.0,
+        _ => return false,
+    };
+    format.contains("int") && bound == natural
 }
 
 /// Turns JSON into a `T` (defaults are filled in here); problems have their path below `root`.
@@ -140,6 +195,30 @@ mod tests {
             deserialize::<Order>("input", &json!({"name": "a"})).map(|order| order.count),
             Ok(0)
         );
+    }
+
+    #[test]
+    fn a_field_has_a_schema_and_rules_of_its_own() {
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code)]
+        struct Bounded {
+            natural: u8,
+            signed: i32,
+            #[garde(range(max = 9))]
+            narrow: u8,
+            #[garde(length(max = 2))]
+            list: Vec<Order>,
+        }
+        let schema = Schema::of::<Bounded>().expect("a schema");
+        let field = |name: &str| schema.field(name).expect("usable").expect("declared");
+        assert_eq!(field("natural").rule(), None);
+        assert_eq!(field("signed").rule(), None);
+        assert_eq!(field("narrow").rule(), Some("maximum"));
+        assert_eq!(field("list").rule(), Some("maxItems"));
+        assert!(schema.field("other").expect("usable").is_none());
+        let problems = field("list").problems("list", &json!([{"name": 7}]));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].path, "list[0].name");
     }
 
     #[test]

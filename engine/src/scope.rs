@@ -1,37 +1,60 @@
-//! What a flow declares about a scope: the type of its state, where the state begins, and what clients see of it.
-//! The operations on a state are in `scope/state`; which records hold it is in [`crate::projection::state`].
+//! What a flow declares about a scope: the type of its state, where the state begins, its rules, and what clients see of it.
+//! `scope/op` has the operations as data, `scope/check` what must hold before one is appended, `scope/state` what a block calls,
+//! `scope/overlay` what a run knows of a state; which records hold a state is in [`crate::projection::state`].
 
+mod check;
+mod error;
+pub(crate) mod op;
+pub(crate) mod overlay;
+mod partial;
 mod state;
+mod write;
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::error::{BlockError, StateError};
+use crate::error::{BlockError, Problem};
 use crate::flow::client_data::ClientData;
-use crate::record::StateChanged;
 use crate::schema::{Schema, deserialize};
 use crate::value::{Data, Val};
 
-pub use state::{StateOp, StateRef};
+pub use error::{StateError, StateProblem};
+pub use op::{Difference, Fields, OpError, StateOp};
+pub use state::StateRef;
+pub use write::{Write, Written};
+
+pub(crate) use check::ScopeDef;
+pub(crate) use write::ScopeWrite;
 
 /// Declares a scope whose state is an `S`, which begins as `S::default()`.
 pub fn scope<S: Data + Default>() -> Scope<S> {
     Scope {
         client_data: Vec::new(),
+        exposed: Vec::new(),
+        commuting: Vec::new(),
+        shared: false,
+        rules: None,
         _state: std::marker::PhantomData,
     }
 }
 
+type Rules = Arc<dyn Fn(&Value) -> Vec<Problem> + Send + Sync>;
+
 /// A scope's declaration; see [`scope`].
 pub struct Scope<S> {
     client_data: Vec<ClientData>,
+    exposed: Vec<String>,
+    commuting: Vec<String>,
+    shared: bool,
+    rules: Option<Rules>,
     _state: std::marker::PhantomData<fn() -> S>,
 }
 
 impl<S: Data + Default> Scope<S> {
-    /// Shows clients, under `name`, what `derive` makes of the state. Nothing else of a state ever reaches a client.
+    /// Shows clients, under `name`, what `derive` makes of the state. Beside this and [`Scope::expose`] nothing of a state ever
+    /// reaches a client.
     pub fn client_data<R, F>(mut self, name: impl Into<String>, derive: F) -> Self
     where
         R: Serialize,
@@ -46,10 +69,66 @@ impl<S: Data + Default> Scope<S> {
         self
     }
 
+    /// Shows clients a field as it is: in snapshots under its name, and in the changes that they are told of while a request runs.
+    pub fn expose(mut self, field: impl Into<String>) -> Self {
+        let field = field.into();
+        let name = field.clone();
+        let derive = move |state: &Val| -> Result<Value, BlockError> {
+            let mut state = serde_json::to_value(state.get::<S>()?)?;
+            Ok(state.get_mut(&field).map(Value::take).unwrap_or_default())
+        };
+        self.exposed.push(name.clone());
+        self.client_data.push(ClientData {
+            name,
+            derive: Arc::new(derive),
+        });
+        self
+    }
+
+    /// Holds every `set` and `atomic` to the rules that the state's type declares with `garde`. Operations that commute can't be held to
+    /// rules over a whole state, so they are refused on all fields but those named by [`Scope::commuting`].
+    pub fn validated(mut self) -> Self
+    where
+        S: garde::Validate,
+        S::Context: Default,
+    {
+        self.rules = Some(Arc::new(|state| match deserialize::<S>("", state) {
+            Err(problem) => vec![problem],
+            Ok(state) => match state.validate() {
+                Ok(()) => Vec::new(),
+                Err(report) => {
+                    let problems = report.iter();
+                    problems
+                        .map(|(path, error)| Problem::new(path.to_string(), error.to_string()))
+                        .collect()
+                }
+            },
+        }));
+        self
+    }
+
+    /// Allows operations that commute on a field of a state with rules: no rule depends on it. A rule of the field itself is found when
+    /// the flow is built, one that compares it with others is yours to know.
+    pub fn commuting(mut self, field: impl Into<String>) -> Self {
+        self.commuting.push(field.into());
+        self
+    }
+
+    /// One state for all kinds of flow that declare it shared, with the same type. Of users and projects only;
+    /// without this each kind of flow has a state of its own for each of them.
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        self
+    }
+
     /// The declaration without its type; problems go to `problems`.
-    pub(crate) fn erase(self, what: &str, problems: &mut Vec<String>) -> ScopeDef {
+    pub(crate) fn erase(self, what: &'static str, problems: &mut Vec<String>) -> ScopeDef {
         let mut def = ScopeDef {
             client_data: self.client_data,
+            exposed: self.exposed,
+            commuting: self.commuting,
+            shared: self.shared,
+            rules: self.rules,
             ..ScopeDef::default()
         };
         match serde_json::to_value(S::default()) {
@@ -58,12 +137,7 @@ impl<S: Data + Default> Scope<S> {
             Err(error) => problems.push(format!("the {what} state has no JSON form: {error}")),
         }
         match Schema::of::<S>() {
-            Ok(schema) => {
-                for problem in schema.problems("", &Value::Object(def.initial.clone())) {
-                    problems.push(format!("the default {what} state is not valid: {problem}"));
-                }
-                def.schema = Some(schema);
-            }
+            Ok(schema) => def.take_schema(schema, what, problems),
             Err(problem) => problems.push(format!("the {what} state: {problem}")),
         }
         def.decode = Some(Arc::new(|state: &Value| {
@@ -71,73 +145,7 @@ impl<S: Data + Default> Scope<S> {
                 .map(Val::new)
                 .map_err(|problem| problem.to_string())
         }));
+        def.check_client_data(what, problems);
         def
     }
-}
-
-type Decode = Arc<dyn Fn(&Value) -> Result<Val, String> + Send + Sync>;
-
-/// A scope's declaration without its type. The default declares no state at all.
-#[derive(Default)]
-pub(crate) struct ScopeDef {
-    /// The state before anything changed it.
-    pub(crate) initial: Map<String, Value>,
-    /// What clients see.
-    pub(crate) client_data: Vec<ClientData>,
-    schema: Option<Schema>,
-    decode: Option<Decode>,
-}
-
-impl ScopeDef {
-    /// A stored state with the fields that it does not have yet as a new session would have them,
-    /// so that a field may be added to a flow whose sessions live on.
-    pub(crate) fn filled(&self, stored: &Value) -> Value {
-        let mut state = self.initial.clone();
-        if let Value::Object(stored) = stored {
-            state.extend(stored.iter().map(|(field, value)| (field.clone(), value.clone())));
-        }
-        Value::Object(state)
-    }
-
-    /// The typed state; `Err` says why the stored one is not of the declared type.
-    pub(crate) fn typed(&self, stored: &Value) -> Option<Result<Val, String>> {
-        self.decode.as_ref().map(|decode| decode(&self.filled(stored)))
-    }
-
-    /// What the fields of `op` begin as that `stored` does not have yet.
-    pub(crate) fn missing(&self, stored: &Value, op: &StateOp) -> Map<String, Value> {
-        let missing = op.fields().filter(|field| stored.get(field.as_str()).is_none());
-        missing
-            .filter_map(|field| Some((field.clone(), self.initial.get(field)?.clone())))
-            .collect()
-    }
-
-    /// Refuses a change of `stored` that names an undeclared field or leaves a value that does not fit.
-    pub(crate) fn check(&self, stored: &Value, change: &StateChanged) -> Result<(), StateError> {
-        let op = &change.op;
-        let (known, open) = self.schema.as_ref().map(Schema::fields).unwrap_or_default();
-        if let Some(field) = op.fields().find(|field| !open && !known.contains(field)) {
-            return Err(StateError::UnknownField {
-                field: field.clone(),
-                known,
-            });
-        }
-        let next = change.applied_to(&self.filled(stored))?;
-        let mut problems = match &self.schema {
-            Some(schema) => schema.problems("", &next),
-            None => Vec::new(),
-        };
-        problems.retain(|problem| op.fields().any(|field| is_within(&problem.path, field)));
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(StateError::Invalid(problems))
-        }
-    }
-}
-
-/// Whether a problem's path is the field or lies in it. A problem of the whole state has no path; it is nobody's field.
-fn is_within(path: &str, field: &str) -> bool {
-    path.strip_prefix(field)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -100,11 +100,11 @@ fn chat_flow() -> Flow {
     let misuse = |input: Value, ctx: Ctx| async move {
         let state = ctx.session::<ChatState>();
         match input.as_str() {
-            Some("unknown") => state.inc("tunrs", 1).await?,
-            Some("text") => state.inc("topic", 1).await?,
-            Some("negative") => state.inc("turns", -1).await?,
-            Some("type") => state.patch(json!({"topic": 7})).await?,
-            Some("shape") => state.patch(7).await?,
+            Some("unknown") => drop(state.inc("tunrs", 1).await?),
+            Some("text") => drop(state.inc("topic", 1).await?),
+            Some("negative") => drop(state.inc("turns", -1).await?),
+            Some("type") => drop(state.patch(json!({"topic": 7})).await?),
+            Some("shape") => drop(state.patch(7).await?),
             _ => {
                 state.inc("turns", 2).await?;
                 state.patch(json!({"topic": "tea"})).await?;
@@ -244,6 +244,7 @@ fn text(body: &ItemBody) -> String {
     match body {
         ItemBody::Message { content, .. } => content.iter().map(|part| part.as_text()).collect(),
         ItemBody::Error { message, .. } => message.clone(),
+        other => panic!("{other:?} has no text"),
     }
 }
 
@@ -371,10 +372,13 @@ async fn a_state_operation_that_does_not_fit_is_refused_and_nothing_is_appended(
     run(&engine, submission("state", json!("go"))).await;
     for (misuse, part) in [
         ("unknown", "\"tunrs\"; it has topic; turns"),
-        ("text", "\"topic\" of the session state is not a number"),
+        (
+            "text",
+            "session state can't be changed so: the field \"topic\" is not a number",
+        ),
         ("negative", ""),
         ("type", "topic: 7"),
-        ("shape", "must be an object"),
+        ("shape", "can only be given an object of fields, not 7"),
     ] {
         if misuse == "negative" {
             // Two are there: one less still fits, three less do not.

@@ -116,7 +116,7 @@ impl Frames {
             let fact = record::decode(record)?;
             let end = if fact.is_terminal() { End::Terminal } else { End::Open };
             if self.is_shown(&fact)
-                && let Some(event) = Event::of(fact, &self.request, self.sub)
+                && let Some(event) = Event::of(fact, record, &self.request, self.sub)
             {
                 event.encode(&self.request, number, record.time_us / 1_000, &mut self.bytes)?;
             }
@@ -143,6 +143,7 @@ impl Frames {
             | Fact::RequestAccepted(_)
             | Fact::RequestStarted(_)
             | Fact::StateChanged(_)
+            | Fact::StateNoted(_)
             | Fact::ModelCalled(_)
             | Fact::ModelReplied(_)
             | Fact::RequestCompleted(_)

@@ -13,7 +13,8 @@ pub(crate) struct ActionBody {
     /// The action's input; `None` if the key is missing.
     pub(crate) input: Option<Value>,
     /// Who asks.
-    pub(crate) user_id: String,
+    /// Absent only where the flow allows it.
+    pub(crate) user_id: Option<String>,
     /// The session to run in, if the path names none.
     pub(crate) session_id: Option<String>,
     /// The request id that the client chose.
@@ -26,7 +27,7 @@ pub(crate) struct ActionBody {
 
 impl ActionBody {
     /// Reads the fields; every problem is told, by path. Fields that are not known are left alone.
-    pub(crate) fn from_fields(mut fields: Map<String, Value>) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn from_fields(mut fields: Map<String, Value>, requires_user: bool) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut text = |name: &str| match fields.remove(name) {
             None | Some(Value::Null) => None,
@@ -45,7 +46,7 @@ impl ActionBody {
         let project_id = text("projectId");
         let org_id = text("orgId");
 
-        if user_id.is_none() && !problems.iter().any(|problem| problem.path == "userId") {
+        if requires_user && user_id.is_none() && !problems.iter().any(|problem| problem.path == "userId") {
             problems.push(Problem::new("userId", "is required: send who asks, as a string"));
         }
         if let (Some(project), Some(org)) = (&project_id, &org_id)
@@ -60,17 +61,17 @@ impl ActionBody {
             Some(Value::Object(metadata)) => Some(metadata),
             _ => None,
         };
-        match user_id {
-            Some(user_id) if problems.is_empty() => Ok(Self {
-                input: fields.remove("input"),
-                user_id,
-                session_id,
-                request_id,
-                project_id: project_id.or(org_id),
-                metadata,
-            }),
-            _ => Err(problems),
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        Ok(Self {
+            input: fields.remove("input"),
+            user_id,
+            session_id,
+            request_id,
+            project_id: project_id.or(org_id),
+            metadata,
+        })
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
         let Value::Object(fields) = body else {
             panic!("not an object")
         };
-        ActionBody::from_fields(fields).map_err(|problems| {
+        ActionBody::from_fields(fields, true).map_err(|problems| {
             problems
                 .into_iter()
                 .map(|problem| format!("{}: {}", problem.path, problem.message))
@@ -120,12 +121,20 @@ mod tests {
     }
 
     #[test]
+    fn a_user_may_be_absent_where_the_flow_allows_it() {
+        let body = ActionBody::from_fields(Map::new(), false).unwrap();
+        assert_eq!(body.user_id, None);
+        let body = ActionBody::from_fields(Map::from_iter([("userId".to_owned(), json!(7))]), false);
+        assert!(body.is_err(), "it may not be something else");
+    }
+
+    #[test]
     fn texts_are_trimmed_and_empty_is_absent() {
         let body = read(json!({
             "userId": " u ", "sessionId": "\t", "requestId": " r:1\n", "orgId": "home", "metadata": {"a": 1}, "input": null, "other": 1
         }))
         .unwrap();
-        assert_eq!(body.user_id, "u");
+        assert_eq!(body.user_id.as_deref(), Some("u"));
         assert_eq!(body.session_id, None);
         assert_eq!(body.request_id.as_deref(), Some("r:1"));
         assert_eq!(body.project_id.as_deref(), Some("home"));

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use bytes::{BufMut, BytesMut};
 use flowstate_engine::item::{self, item_id};
 use flowstate_engine::record::Fact;
-use flowstate_log::record::SubStreamId;
+use flowstate_log::record::{Record, SubStreamId};
 use serde::{Serialize, Serializer};
 
 use super::item::{Content, Item};
@@ -42,8 +42,9 @@ enum Fields {
 }
 
 impl Event {
-    /// The event that tells of a fact of request `request` (sub-stream `sub`); `None` if clients are told nothing of its kind.
-    pub(crate) fn of(fact: Fact, request: &str, sub: SubStreamId) -> Option<Self> {
+    /// The event that tells of a record of request `request` (sub-stream `sub`), which states `fact`; `None` if clients are told nothing
+    /// of its kind.
+    pub(crate) fn of(fact: Fact, record: &Record, request: &str, sub: SubStreamId) -> Option<Self> {
         let status = |name, status| Self {
             name,
             fields: Fields::Status { status },
@@ -80,8 +81,14 @@ impl Event {
             Fact::RequestCompleted(_) => status("request.completed", "completed"),
             Fact::RequestFailed(_) => status("request.failed", "failed"),
             Fact::RequestInterrupted(_) => status("request.incomplete", "incomplete"),
+            // Final as it is added, and nothing follows: one record is one event.
+            Fact::StateChanged(_) | Fact::StateNoted(_) => Self {
+                name: "item.added",
+                fields: Fields::Item {
+                    item: Box::new(item::Item::of_change(sub, request, record, &fact)?.into()),
+                },
+            },
             Fact::SessionCreated(_)
-            | Fact::StateChanged(_)
             | Fact::ModelCalled(_)
             | Fact::ModelReplied(_)
             | Fact::BlockStarted(_)
@@ -148,13 +155,33 @@ impl Serialize for FrameId<'_> {
 
 #[cfg(test)]
 mod tests {
-    use flowstate_engine::record::{ContentDelta, RequestCompleted, StateChanged};
+    use flowstate_engine::record::{ChangeItem, ContentDelta, RequestCompleted, ScopeKind, StateChanged, StateNoted};
+    use flowstate_log::record::{Extras, Kind, StreamId, Subject};
     use serde_json::{Value, json};
 
     use super::*;
 
+    fn event(fact: impl Into<Fact>, request: &str) -> Option<Event> {
+        let record = Record {
+            stream: StreamId([0; 16]),
+            position: 40,
+            sub: None,
+            subject: Subject::NONE,
+            kind: Kind(0),
+            commit: 90,
+            index: 0,
+            time_us: 0,
+            causation: [0; 16],
+            origin: 0,
+            extras: Extras::default(),
+            erased: false,
+            payload: Default::default(),
+        };
+        Event::of(fact.into(), &record, request, SubStreamId([0xab; 16]))
+    }
+
     fn frame(fact: impl Into<Fact>, request: &str) -> String {
-        let event = Event::of(fact.into(), request, SubStreamId([0xab; 16])).unwrap();
+        let event = event(fact, request).unwrap();
         let mut frames = BytesMut::new();
         event.encode(request, 7, 1_717_171_717_300, &mut frames).unwrap();
         String::from_utf8(frames.to_vec()).unwrap()
@@ -195,8 +222,49 @@ mod tests {
     }
 
     #[test]
-    fn state_is_not_told() {
-        let fact = Fact::StateChanged(StateChanged::default());
-        assert!(Event::of(fact, "r", SubStreamId([0; 16])).is_none());
+    fn a_change_of_a_state_is_told_without_the_state() {
+        let item = ChangeItem {
+            index: 2,
+            delta: Some(json!({"turns": 1})),
+            ..ChangeItem::default()
+        };
+        let told = |frame: String| -> Value {
+            let data = frame.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+            let data: Value = serde_json::from_str(data).unwrap();
+            assert_eq!(data["type"], "item.added");
+            let item = &data["item"];
+            json!([
+                item["type"],
+                item["status"],
+                item["transient"],
+                item["scope"],
+                item["operation"],
+                item["delta"],
+                item["version"]
+            ])
+        };
+        let op = serde_json::from_value(json!({"inc": {"turns": 1, "secret": 7}})).unwrap();
+        let changed = StateChanged {
+            op,
+            item: Some(item.clone()),
+            ..StateChanged::default()
+        };
+        assert_eq!(
+            told(frame(changed, "r")),
+            json!(["state_change", "completed", true, "session", "increment", {"turns": 1}, 40])
+        );
+        let noted = StateNoted {
+            scope: ScopeKind::User,
+            operation: "atomic".into(),
+            item,
+        };
+        assert_eq!(
+            told(frame(noted, "r")),
+            json!(["state_change", "completed", true, "user", "atomic", {"turns": 1}, 90])
+        );
+        assert!(
+            event(StateChanged::default(), "r").is_none(),
+            "older records tell nothing"
+        );
     }
 }

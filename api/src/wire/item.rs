@@ -30,6 +30,15 @@ enum Body {
         role: &'static str,
         content: Vec<Content>,
     },
+    StateChange {
+        scope: &'static str,
+        operation: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delta: Option<Value>,
+        version: u64,
+    },
     Error {
         message: String,
         code: String,
@@ -94,6 +103,13 @@ impl From<ItemBody> for Body {
             ItemBody::Message { role, content } => Self::Message {
                 role: role.as_str(),
                 content: content.into_iter().map(Content::from).collect(),
+            },
+            ItemBody::StateChange(change) => Self::StateChange {
+                scope: change.scope.as_str(),
+                operation: change.operation,
+                path: change.path,
+                delta: change.delta,
+                version: change.version,
             },
             ItemBody::Error { message, code, details } => Self::Error { message, code, details },
         }

@@ -108,6 +108,7 @@ async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<(u32, 
         ));
     }
     ctx.record(called).await?;
+    ctx.durable().await?;
 
     let mut events = model.stream(ModelRequest::new(messages));
     let mut answer = Answer {

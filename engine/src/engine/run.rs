@@ -78,7 +78,10 @@ impl Engine {
                     }
                     _ => continue,
                 };
-                let state = projection::state::read(log, sub.stream, |state| state.value().clone()).await;
+                let state = projection::state::read(log, sub.stream, |states| {
+                    states.session().fields.cloned().map_or(Value::Null, Value::Object)
+                })
+                .await;
                 return Ok(RunResult {
                     accepted,
                     status,

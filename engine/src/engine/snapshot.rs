@@ -11,12 +11,12 @@ use crate::exec::Core;
 use crate::flow::client_data::derive;
 use crate::item::Item;
 use crate::item::open::OpenItems;
+use crate::principal::Principal;
 use crate::projection::items::ItemEntry;
-use crate::projection::{items, requests, session, state};
-use crate::record::{Fact, ItemRecord, decode};
+use crate::projection::{SessionSummary, items, requests, session, state};
+use crate::record::{Fact, ItemRecord, ScopeKind, decode};
+use crate::scope::Fields;
 
-/// The scope that flows can declare.
-const SESSION: &str = "session";
 /// Records that are read at once.
 const READ_RECORDS: usize = 1_000;
 
@@ -70,6 +70,7 @@ pub struct ClientDataError {
 
 pub(super) async fn snapshot(
     core: &Core,
+    principal: &Principal,
     stream: StreamId,
     query: &SnapshotQuery,
 ) -> Result<Option<Snapshot>, QueryError> {
@@ -77,14 +78,14 @@ pub(super) async fn snapshot(
         return Ok(None);
     };
     let mut snapshot = Snapshot {
-        session: summary.session,
-        flow: summary.flow,
+        session: summary.session.clone(),
+        flow: summary.flow.clone(),
         client_data: BTreeMap::new(),
         client_data_errors: Vec::new(),
         items: None,
         total: 0,
     };
-    add_client_data(core, stream, query, &mut snapshot).await?;
+    add_client_data(core, principal, stream, &summary, query, &mut snapshot).await?;
     if let Some(page) = &query.items {
         let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), page)).await?;
         snapshot.items = Some(read_items(&core.log, stream, &entries).await?);
@@ -95,32 +96,56 @@ pub(super) async fn snapshot(
 
 async fn add_client_data(
     core: &Core,
+    principal: &Principal,
     stream: StreamId,
+    summary: &SessionSummary,
     query: &SnapshotQuery,
     snapshot: &mut Snapshot,
 ) -> Result<(), QueryError> {
-    let error = |name: String, message: String| ClientDataError {
-        scope: SESSION.into(),
-        name,
-        message,
-    };
     let Some(flow) = core.registry.flow(&snapshot.flow) else {
-        let message = format!("no flow is registered under kind {:?}", snapshot.flow);
-        snapshot.client_data_errors.push(error(String::new(), message));
+        snapshot.client_data_errors.push(ClientDataError {
+            scope: ScopeKind::Session.as_str().into(),
+            name: String::new(),
+            message: format!("no flow is registered under kind {:?}", snapshot.flow),
+        });
         return Ok(());
     };
-    let wanted = |name: &str| match &query.client_data {
-        Some(entries) => entries.iter().any(|(scope, entry)| scope == SESSION && entry == name),
-        None => true,
-    };
-    let stored = state::read(&core.log, stream, |state| state.value().clone()).await?;
-    let (values, errors) = derive(&flow.session, &stored, wanted);
-    if !values.is_empty() {
-        snapshot.client_data.insert(SESSION.into(), values);
+    let user = principal.user_stream(&summary.user).ok();
+    let project = summary.project.as_deref();
+    let project = project.and_then(|project| principal.project_stream(project).ok());
+    for (kind, name) in [
+        (ScopeKind::Session, None),
+        (ScopeKind::User, user),
+        (ScopeKind::Project, project.clone()),
+    ] {
+        let (def, scope) = (flow.scope(kind), kind.as_str());
+        let wanted = |name: &str| match &query.client_data {
+            Some(entries) => entries.iter().any(|entry| entry.0 == scope && entry.1 == name),
+            None => true,
+        };
+        let absent = kind == ScopeKind::Project && project.is_none();
+        if absent || !def.client_data.iter().any(|entry| wanted(&entry.name)) {
+            continue;
+        }
+        let stream = match &name {
+            Some(name) => core.log.stream(name).await?,
+            None => Some(stream),
+        };
+        let stored = match stream {
+            Some(stream) => state::of_flow(&core.log, stream, kind, def.shared, flow.kind()).await?,
+            None => Fields::new(),
+        };
+        let (values, errors) = derive(def, &stored, wanted);
+        if !values.is_empty() {
+            snapshot.client_data.insert(scope.into(), values);
+        }
+        let errors = errors.into_iter().map(|(name, message)| ClientDataError {
+            scope: scope.into(),
+            name,
+            message,
+        });
+        snapshot.client_data_errors.extend(errors);
     }
-    snapshot
-        .client_data_errors
-        .extend(errors.into_iter().map(|(name, message)| error(name, message)));
     Ok(())
 }
 

@@ -9,10 +9,11 @@ use flowstate_log::error::Remedy;
 use serde_json::Value;
 
 use super::{
-    AmbiguousBlockName, ErrorType, NetworkError, Problem, QueryError, RateLimitError, RecordError, StateError,
-    TimeoutError, ToolError, list,
+    AmbiguousBlockName, ErrorType, NetworkError, Problem, QueryError, RateLimitError, RecordError, TimeoutError,
+    ToolError, list,
 };
 use crate::model::ModelError;
+use crate::scope::StateError;
 
 /// The code of errors that are no type of the engine's.
 pub(crate) const EXECUTION_ERROR: &str = "execution_error";
@@ -197,6 +198,8 @@ mod tests {
     use flowstate_log::error::AppendError;
 
     use super::*;
+    use crate::record::ScopeKind;
+    use crate::scope::StateProblem;
 
     #[derive(Debug, thiserror::Error)]
     #[error("the oven is cold")]
@@ -213,11 +216,15 @@ mod tests {
 
     #[test]
     fn the_engines_errors_keep_their_codes() {
-        let full = StateError::Record(RecordError::Append(AppendError::Full("no space".into())));
-        let error = BlockError::from(full);
+        let failed = |problem| StateError {
+            scope: ScopeKind::User,
+            problem,
+        };
+        let full = RecordError::Append(AppendError::Full("no space".into()));
+        let error = BlockError::from(failed(full.into()));
         assert_eq!((error.code(), error.is_retryable()), ("log_full", true));
-        let invalid = StateError::Invalid(vec![Problem::new("turns", "too low")]);
-        let error = BlockError::from(invalid);
+        let invalid = StateProblem::Invalid(vec![Problem::new("turns", "too low")]);
+        let error = BlockError::from(failed(invalid));
         let details = serde_json::json!([{"path": "turns", "message": "too low"}]);
         assert_eq!((error.code(), error.details()), ("invalid_state", Some(&details)));
     }

@@ -3,20 +3,21 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use flowstate_log::Log;
 use flowstate_log::record::Record;
-use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::hooks;
 use super::recorder::Recorder;
 use super::run::Run;
+use super::scopes::RunScope;
 use crate::block::BlockDef;
-use crate::error::{BlockError, QueryError, RecordError, StateError};
+use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
 use crate::item::{Phase, Provenance};
 use crate::model::Model;
 use crate::projection;
-use crate::record::{Fact, StateChanged};
+use crate::record::{Fact, ScopeKind};
 use crate::scope::StateRef;
 
 /// A block's view of the run that it is part of. Owned, and cheap to clone.
@@ -42,14 +43,40 @@ impl Ctx {
         &self.run.user
     }
 
+    /// The session's project.
+    pub fn project_id(&self) -> Option<&str> {
+        self.run.project.as_deref()
+    }
+
     /// Kind of the flow.
     pub fn flow_kind(&self) -> &str {
         self.run.flow.kind()
     }
 
+    /// The request's own state: it begins anew with each request. `S` may have only the fields that the block cares about.
+    pub fn request_state<S>(&self) -> StateRef<S> {
+        StateRef::new(self.clone(), ScopeKind::Request)
+    }
+
     /// The session's state. `S` may have only the fields that the block cares about.
     pub fn session<S>(&self) -> StateRef<S> {
-        StateRef::new(self.clone())
+        StateRef::new(self.clone(), ScopeKind::Session)
+    }
+
+    /// The user's state, in all sessions. `S` may have only the fields that the block cares about.
+    pub fn user<S>(&self) -> StateRef<S> {
+        StateRef::new(self.clone(), ScopeKind::User)
+    }
+
+    /// The project's state, for all its users; `None` if the session has no project. `S` may have only the fields that the block cares about.
+    pub fn project<S>(&self) -> Option<StateRef<S>> {
+        self.scope(ScopeKind::Project)?;
+        Some(StateRef::new(self.clone(), ScopeKind::Project))
+    }
+
+    /// Waits until everything that the request appended so far is durable and visible to every reader.
+    pub async fn durable(&self) -> Result<(), RecordError> {
+        self.run.recorder.settle().await
     }
 
     /// The place in the run: `root/then[0]/…`, the same in every run of the request.
@@ -157,14 +184,13 @@ impl Ctx {
         self.run.recorder.add(&self.place, fact.into()).await
     }
 
-    pub(crate) async fn change_state(&self, change: StateChanged) -> Result<(), RecordError> {
-        self.run.recorder.change_state(&self.place, change).await
+    pub(crate) fn log(&self) -> &Log {
+        &self.run.core.log
     }
 
-    /// The session's state as it is stored: without the fields that only the flow's default has.
-    pub(crate) async fn session_state(&self) -> Result<Value, StateError> {
-        let run = &self.run;
-        Ok(projection::state::read(&run.core.log, run.recorder.stream(), |state| state.value().clone()).await?)
+    /// What the run knows of a state; `None` for the project of a session that has none.
+    pub(crate) fn scope(&self, kind: ScopeKind) -> Option<&RunScope> {
+        self.run.scopes.get(kind)
     }
 
     /// The model of this name, or the default one.
@@ -238,7 +264,7 @@ impl Place {
     }
 
     /// The number that records carry for it.
-    pub(super) fn origin(&self) -> u64 {
+    pub(crate) fn origin(&self) -> u64 {
         xxh3_64(self.path.as_bytes())
     }
 

@@ -1,7 +1,12 @@
 //! Turns what a run does into records, in order, without gaps. One per run; the only way from a block to the log.
 //!
 //! Most calls are pipelined: they put the record into a buffer, which goes to the log as one append when the run has nothing else to do,
-//! when it is full, and before anything that is waited for. State operations and the last record are durable on return. Each append expects the request's last number, so if one is lost everything queued behind it is refused too: the records of a request have no hole, whatever fails.
+//! when it is full, and before anything that is waited for. State operations return when they have their place in the order, behind what was
+//! buffered; the last record when it is durable. Each append expects the request's last number, so if one is lost everything queued
+//! behind it is refused too: the records of a request have no hole, whatever fails.
+//!
+//! A run drops what it does not need any more at any await. What the buffer held is sent all the same; of a change that was on its way
+//! under a version, whoever records next learns what was decided.
 
 mod blocks;
 
@@ -11,12 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowstate_log::Log;
-use flowstate_log::append::{Append, Appending, Expect, NewRecord, Part, Sub, Target};
+use flowstate_log::append::{Append, Appended, Appending, Expect, NewRecord, Part, Sub, Target};
 use flowstate_log::env::Env;
 use flowstate_log::error::AppendError;
 use flowstate_log::record::{StreamId, SubStreamId, Subject};
 use futures_util::FutureExt;
-use tokio::sync::Mutex;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +31,10 @@ use crate::error::{BlockError, RecordError, RecoverError};
 use crate::item::open::{OpenItems, closed};
 use crate::item::{ContentPart, ItemBody, ItemStatus, Provenance, Visibility};
 use crate::record::{
-    ContentAdded, ContentDelta, ContentDone, Fact, ItemAdded, ItemCompleted, ItemRecord, RequestCompleted,
-    RequestFailed, RequestInterrupted, RequestStarted, SESSION_STATE, StateChanged,
+    ChangeItem, ContentAdded, ContentDelta, ContentDone, Fact, ItemAdded, ItemCompleted, ItemRecord, RequestCompleted,
+    RequestFailed, RequestInterrupted, RequestStarted, StateChanged, StateNoted,
 };
+use crate::scope::ScopeWrite;
 
 /// Number that records carry for the runtime itself.
 const RUNTIME: u64 = 0;
@@ -78,18 +85,94 @@ pub(crate) struct Recorder {
     action: Arc<str>,
     /// Held while a record is numbered and queued, which keeps a run's records in order.
     state: Mutex<State>,
-    /// Whether records wait in the buffer.
+    /// Whether the buffer holds records, or an append of it was not seen through.
     buffered: AtomicBool,
+    /// What [`Recorder::settle`] waits for.
+    settling: Mutex<VecDeque<Appending>>,
+}
+
+/// See [`Recorder::turn`].
+pub(crate) struct Turn<'a> {
+    recorder: &'a Recorder,
+    state: MutexGuard<'a, State>,
+}
+
+impl Turn<'_> {
+    /// Queues a change of a state.
+    pub(crate) async fn change(
+        &mut self,
+        place: &Place,
+        write: ScopeWrite,
+    ) -> Result<(Appending, Arc<StateChanged>), RecordError> {
+        let (recorder, state) = (self.recorder, &mut *self.state);
+        let (index, ts_ms) = recorder.next_item(state);
+        let item = ChangeItem {
+            index,
+            ts_ms,
+            provenance: recorder.provenance(place),
+            path: write.path,
+            delta: write.delta,
+        };
+        let expect = write.under.map(|version| Expect::Version(write.subject, version));
+        let mut change = write.change;
+        let parts = match write.stream {
+            None => {
+                change.item = Some(item);
+                let record = recorder.next_record(place.origin(), write.subject, &change.clone().into())?;
+                vec![recorder.part(state, expect, vec![record])]
+            }
+            Some(stream) => {
+                let noted = StateNoted {
+                    scope: change.scope,
+                    operation: change.op.name().to_owned(),
+                    item,
+                };
+                let noted = recorder.next_record(place.origin(), Subject::NONE, &noted.into())?;
+                let record = NewRecord {
+                    sub: None,
+                    ..recorder.next_record(place.origin(), write.subject, &change.clone().into())?
+                };
+                let theirs = Part {
+                    stream,
+                    expect: expect.into_iter().collect(),
+                    records: vec![record],
+                };
+                vec![theirs, recorder.part(state, None, vec![noted])]
+            }
+        };
+        let appending = recorder.log.append(Append::of(parts)).await?;
+        state.count += 1;
+        Ok((appending, Arc::new(change)))
+    }
+
+    /// Appends a change that is taken only if its state has the version that it says, and gives its position.
+    pub(crate) async fn decide(
+        mut self,
+        place: &Place,
+        write: ScopeWrite,
+    ) -> Result<(u64, Arc<StateChanged>), RecordError> {
+        let (appending, change) = self.change(place, write).await?;
+        // If this is cancelled while it waits, whoever is next learns what was decided.
+        self.state.deciding = Some(appending);
+        let decided = self.state.decided().await;
+        let appended = decided.unwrap_or(Err(AppendError::Closed))?;
+        Ok((first_position(&appended), change))
+    }
+}
+
+/// Position of the first record of an append.
+fn first_position(appended: &Appended) -> u64 {
+    appended.parts.first().map_or(0, |part| part.first)
 }
 
 struct State {
-    /// Records of the request that were queued.
+    /// Records of the request that were queued, those on their way into the log included.
     count: u64,
     /// Records that are yet to be queued, in order.
     buffer: Vec<NewRecord>,
     buffer_bytes: usize,
-    /// A queued append was not seen through: what is durable is not known.
-    in_doubt: bool,
+    /// An append of what was in the buffer that the log has not taken yet.
+    sending: Option<BoxFuture<'static, Result<Appending, AppendError>>>,
     /// Blocks that run, by the number of the record that says so.
     blocks: BTreeMap<u64, Arc<Place>>,
     /// The block that each open item is of, if it is one's.
@@ -99,8 +182,10 @@ struct State {
     open: OpenItems,
     /// Text of each open item as it is encoded, in bytes.
     open_bytes: BTreeMap<u32, usize>,
-    /// Queued and not known to be durable, in order.
+    /// Queued and not known to be durable.
     queued: VecDeque<Appending>,
+    /// Appended under a version, and not known to be taken.
+    deciding: Option<Appending>,
     /// Why nothing more is recorded but the last record.
     failed: Option<RecordError>,
     ended: bool,
@@ -113,7 +198,7 @@ impl Recorder {
             count: 1,
             buffer: Vec::new(),
             buffer_bytes: 0,
-            in_doubt: false,
+            sending: None,
             blocks: BTreeMap::new(),
             owners: BTreeMap::new(),
             items: 0,
@@ -121,6 +206,7 @@ impl Recorder {
             open: OpenItems::default(),
             open_bytes: BTreeMap::new(),
             queued: VecDeque::new(),
+            deciding: None,
             failed: None,
             ended: false,
         };
@@ -136,6 +222,7 @@ impl Recorder {
             action: run.action,
             state: Mutex::new(state),
             buffered: AtomicBool::new(false),
+            settling: Mutex::default(),
         }
     }
 
@@ -169,8 +256,7 @@ impl Recorder {
         body: ItemBody,
     ) -> Result<u32, RecordError> {
         let mut state = self.state.lock().await;
-        let provenance = place.provenance(&self.request, &self.action);
-        let item = self.new_item(&mut state, provenance, status, visibility, body);
+        let item = self.new_item(&mut state, self.provenance(place), status, visibility, body);
         let index = item.index;
         state.owners.insert(index, place.clone());
         self.queue(&mut state, place.origin(), ItemAdded { item }.into())
@@ -254,29 +340,49 @@ impl Recorder {
         Ok(())
     }
 
-    /// Records a state operation; durable and visible on return.
-    pub(super) async fn change_state(&self, place: &Place, change: StateChanged) -> Result<(), RecordError> {
-        let appending = {
-            let mut state = self.state.lock().await;
-            state.check()?;
-            self.flush(&mut state).await?;
-            self.push(&mut state, place.origin(), SESSION_STATE, &[change.into()])
-                .await?
-        };
-        if let Err(error) = appending.await {
-            let error = RecordError::from(error);
-            self.state.lock().await.failed.get_or_insert_with(|| error.clone());
-            return Err(error);
-        }
-        Ok(())
+    /// The right to append next, behind everything recorded so far. While it is held, nothing else of this run is recorded.
+    pub(crate) async fn turn(&self) -> Result<Turn<'_>, RecordError> {
+        let mut state = self.state.lock().await;
+        state.decided().await;
+        self.flush(&mut state).await;
+        state.check()?;
+        Ok(Turn { recorder: self, state })
     }
 
-    /// Waits until everything recorded so far is durable and visible.
-    pub(super) async fn settle(&self) -> Result<(), RecordError> {
+    /// Waits until a change has its position, and gives it. What becomes of it after that, [`Recorder::settle`] knows.
+    pub(crate) async fn sequenced(&self, mut change: Appending) -> Result<u64, RecordError> {
+        let sequenced = change.sequenced().await;
         let mut state = self.state.lock().await;
-        self.flush(&mut state).await?;
-        state.settle().await;
-        state.check()
+        match sequenced {
+            Some(appended) => {
+                state.queued.push_back(change);
+                Ok(first_position(&appended))
+            }
+            None => {
+                let error = change.await.err().unwrap_or(AppendError::Closed);
+                state.take_in(Err(error.clone()));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Waits until everything recorded so far is durable and visible, while more may be recorded.
+    pub(crate) async fn settle(&self) -> Result<(), RecordError> {
+        let mut settling = self.settling.lock().await;
+        {
+            let mut state = self.state.lock().await;
+            state.decided().await;
+            self.flush(&mut state).await;
+            settling.append(&mut state.queued);
+        }
+        while let Some(appending) = settling.front_mut() {
+            let outcome = appending.await.map(drop);
+            settling.pop_front();
+            if outcome.is_err() {
+                self.state.lock().await.take_in(outcome);
+            }
+        }
+        self.state.lock().await.check()
     }
 
     /// Whether there is anything for [`Self::send`] to do.
@@ -286,26 +392,24 @@ impl Recorder {
 
     /// Queues what waits in the buffer.
     pub(super) async fn send(&self) {
-        let mut state = self.state.lock().await;
-        // What failed is kept for whoever records next.
-        let _ = self.flush(&mut state).await;
+        self.flush(&mut *self.state.lock().await).await;
     }
 
     /// Closes what is open, tells the error if there is one, and writes the request's last record: all in one append, durable on return.
     /// While the disk is full it waits for room, until `closing`. Without the record, the next start of the engine closes the request.
     pub(super) async fn finish(&self, mut outcome: Outcome, closing: &CancellationToken) -> Result<(), RecoverError> {
+        let settled = self.settle().await;
         let mut state = self.state.lock().await;
-        if !state.in_doubt && state.failed.is_none() {
-            self.end_blocks(&mut state).await;
-        }
-        state.settle().await;
-        if state.failed.is_some() || state.in_doubt {
-            self.resync(&mut state).await?;
+        match settled {
+            Ok(()) => self.end_blocks(&mut state).await,
+            Err(_) => self.resync(&mut state).await?,
         }
         let (items, mut refused, mut missed, mut pause) = (state.items, false, 0, ROOM_PAUSE_MIN);
         loop {
             match self.finish_with(&mut state, outcome.clone()).await {
-                Err(RecordError::Append(AppendError::Invalid(why))) if !refused => {
+                Err(why @ (RecordError::Append(AppendError::Invalid(_)) | RecordError::TooLarge { .. }))
+                    if !refused =>
+                {
                     refused = true;
                     let what = format!("the request's last record was refused: {why}");
                     outcome = Outcome::Failed(BlockError::new("record_refused", what));
@@ -314,7 +418,7 @@ impl Recorder {
                     closing.run_until_cancelled(sleep(pause)).await;
                     pause = (pause * 2).min(ROOM_PAUSE_MAX);
                 }
-                // A state operation that was cancelled may have been appended all the same.
+                // What became of a state operation that was dropped while it waited is not known.
                 Err(RecordError::Append(AppendError::SubStreamMismatch { .. })) if missed < RESYNCS_MAX => missed += 1,
                 finished => return finished.map_err(RecoverError::from),
             }
@@ -325,10 +429,11 @@ impl Recorder {
 
     /// Goes on from what is durable: what was queued behind a failed append was refused with it.
     async fn resync(&self, state: &mut State) -> Result<(), RecoverError> {
+        while let Some(appending) = state.queued.pop_front() {
+            state.take_in(appending.await.map(drop));
+        }
         let info = self.log.sub_stream_info(self.stream, self.sub).await?;
         state.count = info.count;
-        state.in_doubt = false;
-        self.empty_buffer(state);
         state.open = super::recover::open_items(&self.log, &info).await?;
         Ok(())
     }
@@ -377,7 +482,7 @@ impl Recorder {
                 );
             }
         }
-        self.push(state, RUNTIME, Subject::NONE, &facts).await?.await?;
+        self.push(state, RUNTIME, &facts).await?.await?;
         state.ended = true;
         Ok(())
     }
@@ -390,12 +495,10 @@ impl Recorder {
         visibility: Visibility,
         body: ItemBody,
     ) -> ItemRecord {
-        let index = state.items;
-        state.items += 1;
-        state.last_ts_ms = state.last_ts_ms.max(self.env.now_us() / 1_000);
+        let (index, ts_ms) = self.next_item(state);
         ItemRecord {
             index,
-            ts_ms: state.last_ts_ms,
+            ts_ms,
             status,
             provenance,
             visibility,
@@ -404,78 +507,19 @@ impl Recorder {
         }
     }
 
-    /// Puts a fact about nothing that has a version into the buffer, and gives the number that it will have.
-    async fn queue(&self, state: &mut State, origin: u64, fact: Fact) -> Result<u64, RecordError> {
-        state.check()?;
-        let record = self.encode(state, origin, Subject::NONE, &fact)?;
-        state.buffer_bytes += record.payload.len();
-        state.buffer.push(record);
-        self.buffered.store(true, Ordering::Relaxed);
-        state.apply(&fact);
-        let number = state.count + state.buffer.len() as u64;
-        if state.buffer.len() >= BUFFER_RECORDS || state.buffer_bytes >= BUFFER_BYTES {
-            self.flush(state).await?;
-        }
-        Ok(number)
+    /// Number and time of the next item.
+    fn next_item(&self, state: &mut State) -> (u32, i64) {
+        let index = state.items;
+        state.items += 1;
+        state.last_ts_ms = state.last_ts_ms.max(self.env.now_us() / 1_000);
+        (index, state.last_ts_ms)
     }
 
-    /// Queues the buffer as one append.
-    async fn flush(&self, state: &mut State) -> Result<(), RecordError> {
-        if state.buffer.is_empty() {
-            return Ok(());
-        }
-        let records = std::mem::take(&mut state.buffer);
-        self.empty_buffer(state);
-        match self.append(state, records).await {
-            Ok(appending) => state.queued.push_back(appending),
-            Err(error) => {
-                state.failed.get_or_insert_with(|| error.clone());
-                return Err(error);
-            }
-        }
-        Ok(())
+    fn provenance(&self, place: &Place) -> Provenance {
+        place.provenance(&self.request, &self.action)
     }
 
-    fn empty_buffer(&self, state: &mut State) {
-        state.buffer.clear();
-        state.buffer_bytes = 0;
-        self.buffered.store(false, Ordering::Relaxed);
-    }
-
-    /// Queues facts as one append, behind the buffer's, and takes them into the open items. The buffer is empty.
-    async fn push(
-        &self,
-        state: &mut State,
-        origin: u64,
-        subject: Subject,
-        facts: &[Fact],
-    ) -> Result<Appending, RecordError> {
-        let mut records = Vec::with_capacity(facts.len());
-        for fact in facts {
-            records.push(self.encode(state, origin, subject, fact)?);
-        }
-        let appending = self.append(state, records).await?;
-        facts.iter().for_each(|fact| state.apply(fact));
-        Ok(appending)
-    }
-
-    async fn append(&self, state: &mut State, records: Vec<NewRecord>) -> Result<Appending, RecordError> {
-        let count = records.len() as u64;
-        let part = Part {
-            stream: Target::Id(self.stream),
-            expect: vec![Expect::SubStreamAt(self.sub, state.count)],
-            records,
-        };
-        // Whoever is dropped while the log has no room leaves it open whether the append is queued.
-        state.in_doubt = true;
-        let appending = self.log.append(Append::of(vec![part])).await;
-        state.in_doubt = false;
-        let appending = appending?;
-        state.count += count;
-        Ok(appending)
-    }
-
-    fn encode(&self, state: &mut State, origin: u64, subject: Subject, fact: &Fact) -> Result<NewRecord, RecordError> {
+    fn next_record(&self, origin: u64, subject: Subject, fact: &Fact) -> Result<NewRecord, RecordError> {
         let payload = fact.encode().map_err(|error| RecordError::Encode(error.to_string()))?;
         // Refused by itself here, and not later with everything that it shares an append with.
         if payload.len() > self.payload_bytes_max {
@@ -483,16 +527,6 @@ impl Recorder {
                 bytes: payload.len(),
                 max: self.payload_bytes_max,
             });
-        }
-        if let Fact::ContentDelta(ContentDelta { item, .. }) = fact {
-            let bytes = state.open_bytes.entry(*item).or_default();
-            *bytes += payload.len().saturating_sub(DELTA_FRAME_BYTES);
-            if *bytes > self.item_bytes_max {
-                return Err(RecordError::ItemTooLarge {
-                    item: *item,
-                    max: self.item_bytes_max,
-                });
-            }
         }
         Ok(NewRecord {
             kind: fact.kind(),
@@ -502,6 +536,82 @@ impl Recorder {
             origin,
             payload,
         })
+    }
+
+    /// The request's next records, in its session's stream.
+    fn part(&self, state: &State, expect: Option<Expect>, records: Vec<NewRecord>) -> Part {
+        let next = Expect::SubStreamAt(self.sub, state.count);
+        Part {
+            stream: Target::Id(self.stream),
+            expect: [next].into_iter().chain(expect).collect(),
+            records,
+        }
+    }
+
+    /// Puts a fact about nothing that has a version into the buffer, and gives the number that it will have. All of it or nothing
+    /// if this is dropped while it waits.
+    async fn queue(&self, state: &mut State, origin: u64, fact: Fact) -> Result<u64, RecordError> {
+        // The number depends on it.
+        state.decided().await;
+        if state.buffer.len() >= BUFFER_RECORDS || state.buffer_bytes >= BUFFER_BYTES {
+            self.flush(state).await;
+        }
+        state.check()?;
+        let record = self.next_record(origin, Subject::NONE, &fact)?;
+        if let Fact::ContentDelta(ContentDelta { item, .. }) = fact {
+            let bytes = state.open_bytes.entry(item).or_default();
+            *bytes += record.payload.len().saturating_sub(DELTA_FRAME_BYTES);
+            if *bytes > self.item_bytes_max {
+                return Err(RecordError::ItemTooLarge {
+                    item,
+                    max: self.item_bytes_max,
+                });
+            }
+        }
+        state.buffer_bytes += record.payload.len();
+        state.buffer.push(record);
+        self.buffered.store(true, Ordering::Relaxed);
+        state.apply(&fact);
+        Ok(state.count + state.buffer.len() as u64)
+    }
+
+    /// Queues the buffer as one append. What fails is kept for whoever records next.
+    async fn flush(&self, state: &mut State) {
+        loop {
+            // If this is dropped while the log has no room, whoever is next sees it through.
+            if let Some(sending) = &mut state.sending {
+                let sent = sending.await;
+                state.sending = None;
+                match sent {
+                    Ok(appending) => state.queued.push_back(appending),
+                    Err(error) => state.take_in(Err(error)),
+                }
+            }
+            if state.buffer.is_empty() {
+                break;
+            }
+            let records = std::mem::take(&mut state.buffer);
+            state.buffer_bytes = 0;
+            let count = records.len() as u64;
+            let append = Append::of(vec![self.part(state, None, records)]);
+            state.count += count;
+            let log = self.log.clone();
+            state.sending = Some(async move { log.append(append).await }.boxed());
+        }
+        self.buffered.store(false, Ordering::Relaxed);
+    }
+
+    /// Queues facts as one append and takes them into the open items. The buffer is empty.
+    async fn push(&self, state: &mut State, origin: u64, facts: &[Fact]) -> Result<Appending, RecordError> {
+        let records = facts
+            .iter()
+            .map(|fact| self.next_record(origin, Subject::NONE, fact))
+            .collect::<Result<_, _>>()?;
+        let part = self.part(state, None, records);
+        let appending = self.log.append(Append::of(vec![part])).await?;
+        state.count += facts.len() as u64;
+        facts.iter().for_each(|fact| state.apply(fact));
+        Ok(appending)
     }
 }
 
@@ -527,13 +637,25 @@ impl State {
         }
     }
 
-    /// Waits for all queued appends.
-    async fn settle(&mut self) {
-        while let Some(appending) = self.queued.front_mut() {
-            let outcome = appending.await.map(drop);
-            self.queued.pop_front();
-            self.take_in(outcome);
-        }
+    /// Whether the change that was appended under a version was taken, if there is one of which that is not known.
+    /// If it was not, it has no number: the next record has it.
+    async fn decided(&mut self) -> Option<Result<Appended, AppendError>> {
+        let sequenced = self.deciding.as_mut()?.sequenced().await;
+        let change = self.deciding.take()?;
+        Some(match sequenced {
+            Some(appended) => {
+                self.queued.push_back(change);
+                Ok(appended)
+            }
+            None => {
+                self.count -= 1;
+                let error = change.await.err().unwrap_or(AppendError::Closed);
+                if !matches!(error, AppendError::VersionMismatch { .. }) {
+                    self.take_in(Err(error.clone()));
+                }
+                Err(error)
+            }
+        })
     }
 
     fn take_in(&mut self, outcome: Result<(), AppendError>) {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::recorder::{Outcome, Recorder};
 use super::recover::CANCELLED;
+use super::scopes::Scopes;
 use super::work::Work;
 use super::{Core, Ctx, hooks};
 use crate::error::BlockError;
@@ -26,7 +27,9 @@ pub(super) struct Run {
     pub(super) request: Arc<str>,
     pub(super) session: String,
     pub(super) user: String,
+    pub(super) project: Option<String>,
     pub(super) recorder: Recorder,
+    pub(super) scopes: Scopes,
     pub(super) work: Work,
     /// How often `on_step_errored` was told.
     pub(super) step_errors: AtomicU32,

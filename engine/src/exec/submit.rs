@@ -13,16 +13,19 @@ use super::Core;
 use super::cancel::was_asked;
 use super::recorder::{Recorder, RunRef};
 use super::run::{Run, run};
+use super::scopes::Scopes;
 use super::work::Work;
 use crate::error::{Problem, SubmitError};
 use crate::flow::Flow;
 use crate::principal::Principal;
 use crate::projection;
-use crate::record::{Fact, RequestAccepted, SESSION_STATE, SessionCreated};
+use crate::record::{Fact, RequestAccepted, SESSION_STATE, ScopeKind, SessionCreated};
 use crate::value::Val;
 
 /// Longest id of a session, request, user or project, in bytes.
 const ID_BYTES_MAX: usize = 200;
+/// What the user of a session begins with that has none: the session's id follows.
+const OWN_USER: &str = "session:";
 /// How often a lost race for a session is run again.
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -37,7 +40,7 @@ pub struct Submission {
     pub action: String,
     /// Its input; absent counts as `null`.
     pub input: Option<Value>,
-    /// The user who asks.
+    /// The user who asks. Empty, where the flow allows it: the session has a user of its own.
     pub user: String,
     /// The session; created if there is none of this id. Absent: a new one.
     pub session: Option<String>,
@@ -66,7 +69,7 @@ pub struct Accepted {
 
 /// Accepts a request and starts its run. The request is durable on return. It is accepted and run in a task of the engine,
 /// so that a caller who goes away stops neither.
-pub(crate) async fn submit(core: &Arc<Core>, submission: Submission) -> Result<Accepted, SubmitError> {
+pub(crate) async fn submit(core: &Arc<Core>, mut submission: Submission) -> Result<Accepted, SubmitError> {
     let flow = core.registry.flow(&submission.flow).cloned();
     let flow = flow.ok_or_else(|| SubmitError::UnknownFlow(submission.flow.clone()))?;
     let Some(action) = flow.action(&submission.action) else {
@@ -76,6 +79,16 @@ pub(crate) async fn submit(core: &Arc<Core>, submission: Submission) -> Result<A
             known: flow.actions().iter().map(|action| action.name.clone()).collect(),
         });
     };
+    let minted = || format!("sess_{}", SubStreamId(core.log.env().mint()));
+    let session = submission.session.get_or_insert_with(minted);
+    if submission.user.is_empty() && !flow.requires_user() {
+        submission.user = format!("{OWN_USER}{session}");
+    } else if submission.user.starts_with(OWN_USER) {
+        let what = format!("begins with {OWN_USER:?}, as only the users of sessions without one do");
+        return Err(SubmitError::Invalid {
+            details: vec![Problem::new("user", what)],
+        });
+    }
     let mut details = id_problems(&submission);
     let input = submission.input.clone().unwrap_or(Value::Null);
     let parsed = action.parse(&input).map_err(|problems| details.extend(problems));
@@ -113,6 +126,9 @@ struct AcceptedRequest {
     accepted: Accepted,
     stream: StreamId,
     sub: SubStreamId,
+    project: Option<String>,
+    /// Of its user and project.
+    streams: (Name, Option<Name>),
 }
 
 async fn accept(
@@ -122,9 +138,9 @@ async fn accept(
     input: Value,
 ) -> Result<AcceptedRequest, SubmitError> {
     let env = core.log.env();
-    let minted = |prefix: &str| format!("{prefix}_{}", SubStreamId(env.mint()));
-    let session = submission.session.clone().unwrap_or_else(|| minted("sess"));
-    let request = submission.request.clone().unwrap_or_else(|| minted("req"));
+    let session = submission.session.clone().unwrap_or_default();
+    let minted = || format!("req_{}", SubStreamId(env.mint()));
+    let request = submission.request.clone().unwrap_or_else(minted);
     let stream_name = submission
         .principal
         .session_stream(&session)
@@ -133,6 +149,10 @@ async fn accept(
         .principal
         .request_sub_stream(&request)
         .map_err(bad_name("request"))?;
+    let user_stream = submission
+        .principal
+        .user_stream(&submission.user)
+        .map_err(bad_name("user"))?;
     let sub = SubStreamId(env.mint());
     let mut accepted = RequestAccepted {
         request: request.clone(),
@@ -160,13 +180,19 @@ async fn accept(
                     project: submission.project.clone(),
                     flow: flow.kind().to_owned(),
                     flow_id: flow.id().to_owned(),
-                    state: Value::Object(flow.session.initial.clone()),
+                    state: Value::Object(flow.scope(ScopeKind::Session).initial.clone()),
                 };
                 (Target::Name(stream_name.clone()), Some(created))
             }
         };
+        let project_stream = accepted
+            .project
+            .as_deref()
+            .map(|project| submission.principal.project_stream(project));
+        let project_stream = project_stream.transpose().map_err(bad_name("project"))?;
         match append(core, target, created, &accepted, sub, &sub_name).await {
             Ok(stream) => {
+                let project = accepted.project;
                 let accepted = Accepted {
                     request,
                     session,
@@ -174,7 +200,13 @@ async fn accept(
                     flow_id: flow.id().to_owned(),
                     action: submission.action.clone(),
                 };
-                return Ok(AcceptedRequest { accepted, stream, sub });
+                return Ok(AcceptedRequest {
+                    accepted,
+                    stream,
+                    sub,
+                    project,
+                    streams: (user_stream, project_stream),
+                });
             }
             Err(AppendError::SubStreamTaken(_)) => {
                 return Err(SubmitError::RequestIdTaken(request));
@@ -277,8 +309,15 @@ async fn append(
 }
 
 async fn start(core: Arc<Core>, flow: Arc<Flow>, submission: Submission, request: AcceptedRequest, input: Val) {
-    let AcceptedRequest { accepted, stream, sub } = request;
+    let AcceptedRequest {
+        accepted,
+        stream,
+        sub,
+        project,
+        streams: (user_stream, project_stream),
+    } = request;
     let (request, action): (Arc<str>, String) = (accepted.request.into(), submission.action);
+    let scopes = Scopes::new(&flow, &core.latest, stream, user_stream, project_stream);
     let of = RunRef {
         stream,
         sub,
@@ -293,7 +332,9 @@ async fn start(core: Arc<Core>, flow: Arc<Flow>, submission: Submission, request
         request,
         session: accepted.session,
         user: submission.user,
+        project,
         recorder,
+        scopes,
         work: Work::default(),
         step_errors: AtomicU32::new(0),
     };
@@ -321,8 +362,9 @@ fn bad_name(path: &'static str) -> impl Fn(flowstate_log::record::NameError) -> 
 }
 
 fn id_problems(submission: &Submission) -> Vec<Problem> {
+    let own = submission.user.starts_with(OWN_USER);
     let ids = [
-        ("user", Some(&submission.user)),
+        ("user", (!own).then_some(&submission.user)),
         ("session", submission.session.as_ref()),
         ("request", submission.request.as_ref()),
         ("project", submission.project.as_ref()),

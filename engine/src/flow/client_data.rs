@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::BlockError;
 use crate::exec::panic_message;
-use crate::scope::ScopeDef;
+use crate::scope::{Fields, ScopeDef};
 use crate::value::Val;
 
 /// One entry.
@@ -22,7 +22,7 @@ pub(crate) type Derive = Arc<dyn Fn(&Val) -> Result<Value, BlockError> + Send + 
 /// The values of the wanted entries, and for those that have none, why.
 pub(crate) fn derive(
     scope: &ScopeDef,
-    stored: &Value,
+    stored: &Fields,
     wanted: impl Fn(&str) -> bool,
 ) -> (Map<String, Value>, Vec<(String, String)>) {
     let (mut values, mut errors) = (Map::new(), Vec::new());
@@ -70,7 +70,9 @@ mod tests {
             .client_data("turns", |state: &State| state.turns)
             .client_data("unasked", |state: &State| state.turns)
             .erase("session", &mut Vec::new());
-        let (values, errors) = derive(&def, &json!({"turns": 3}), |name| name != "unasked");
+        let (values, errors) = derive(&def, &Fields::from_iter([("turns".to_owned(), json!(3))]), |name| {
+            name != "unasked"
+        });
         assert_eq!(Value::Object(values), json!({"turns": 3}));
         assert_eq!(errors.len(), 1);
         assert!(errors[0].0 == "bad" && errors[0].1.contains("no value"), "{errors:?}");
@@ -81,7 +83,7 @@ mod tests {
         let def = scope::<State>()
             .client_data("turns", |state: &State| state.turns)
             .erase("session", &mut Vec::new());
-        let (values, errors) = derive(&def, &json!({"other": 1}), |_| true);
+        let (values, errors) = derive(&def, &Fields::from_iter([("other".to_owned(), json!(1))]), |_| true);
         assert_eq!((Value::Object(values), errors), (json!({"turns": 0}), Vec::new()));
     }
 }

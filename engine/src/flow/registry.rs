@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::flow::Flow;
 use crate::model::Model;
+use crate::record::ScopeKind;
 
 /// Flows by kind, models by name. The first model is the default.
 pub(crate) struct Registry {
@@ -18,6 +19,19 @@ impl Registry {
         for (index, flow) in flows.iter().enumerate() {
             if flows[..index].iter().any(|earlier| earlier.kind() == flow.kind()) {
                 problems.push(format!("two flows have the kind {:?}", flow.kind()));
+            }
+        }
+        for kind in [ScopeKind::User, ScopeKind::Project] {
+            let mut sharing = flows.iter().filter(|flow| flow.scope(kind).shared);
+            if let Some(first) = sharing.next() {
+                for other in sharing.filter(|other| !other.scope(kind).is_like(first.scope(kind))) {
+                    problems.push(format!(
+                        "the flows {:?} and {:?} share the {} state and declare it with different types",
+                        first.kind(),
+                        other.kind(),
+                        kind.as_str()
+                    ));
+                }
             }
         }
         for (index, model) in models.iter().enumerate() {

@@ -47,7 +47,7 @@ impl OpenItems {
     pub(crate) fn part(&self, item: u32, part: u32) -> Option<&ContentPart> {
         match &self.0.get(&item)?.body {
             ItemBody::Message { content, .. } => content.get(part as usize),
-            ItemBody::Error { .. } => None,
+            ItemBody::StateChange(_) | ItemBody::Error { .. } => None,
         }
     }
 
@@ -55,7 +55,7 @@ impl OpenItems {
     pub(crate) fn parts(&self, item: u32) -> Option<usize> {
         match &self.0.get(&item)?.body {
             ItemBody::Message { content, .. } => Some(content.len()),
-            ItemBody::Error { .. } => None,
+            ItemBody::StateChange(_) | ItemBody::Error { .. } => None,
         }
     }
 
@@ -72,7 +72,7 @@ impl OpenItems {
     fn part_mut(&mut self, item: u32, part: u32) -> Option<&mut ContentPart> {
         match &mut self.0.get_mut(&item)?.body {
             ItemBody::Message { content, .. } => content.get_mut(part as usize),
-            ItemBody::Error { .. } => None,
+            ItemBody::StateChange(_) | ItemBody::Error { .. } => None,
         }
     }
 }

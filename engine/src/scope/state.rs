@@ -1,174 +1,355 @@
-//! Operations on a scope's state, as data and as what a block calls. They commute: any number of writers may append them
-//! at once, nobody re-tries, and the order of the records decides.
+//! A scope's state as a block sees it. Operations that commute are appended as they are and never conflict; `set` and `atomic`
+//! are appended under the version that they were worked out from, and run again if somebody was first.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use flowstate_log::error::AppendError;
+use serde::Serialize;
 use serde_json::{Map, Number, Value};
+use tokio::time::sleep;
 
-use crate::error::StateError;
-use crate::exec::Ctx;
+use super::op::{Difference, Fields, StateOp};
+use super::{ScopeDef, ScopeWrite, StateError, StateProblem, Write, Written, partial};
+use crate::error::RecordError;
+use crate::exec::{Ctx, RunScope};
 use crate::record::{ScopeKind, StateChanged};
-use crate::schema::deserialize;
 use crate::value::Data;
 
-/// One operation on a state, as it is recorded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StateOp {
-    /// Adds to number fields. A missing field and `null` count as 0.
-    Inc(Map<String, Value>),
-    /// Replaces fields; the others stay.
-    Patch(Map<String, Value>),
-}
+/// How often a `set` or `atomic` that lost a race is run again, and the pause before the first time; it doubles.
+const RERUNS_MAX: u32 = 3;
+const RERUN_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is appended again as it is, because what changed is none of its fields.
+const REBASES_MAX: u32 = 64;
+/// How often a run waits for its own records to be visible while its other blocks append more.
+const SETTLES_MAX: u32 = 64;
 
-impl Default for StateOp {
-    fn default() -> Self {
-        Self::Patch(Map::new())
-    }
-}
-
-impl StateOp {
-    /// The fields that it names.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &String> {
-        match self {
-            Self::Inc(fields) | Self::Patch(fields) => fields.keys(),
-        }
-    }
-
-    /// The state after it. Whole or not at all.
-    pub(crate) fn applied_to(&self, state: &Value) -> Result<Value, StateError> {
-        let mut next = match state {
-            Value::Object(fields) => fields.clone(),
-            _ => Map::new(),
-        };
-        match self {
-            Self::Inc(by) => {
-                for (field, by) in by {
-                    let sum = sum(field, next.get(field), by)?;
-                    next.insert(field.clone(), Value::Number(sum));
-                }
-            }
-            Self::Patch(fields) => next.extend(fields.iter().map(|(field, value)| (field.clone(), value.clone()))),
-        }
-        Ok(Value::Object(next))
-    }
-}
-
-fn sum(field: &str, current: Option<&Value>, by: &Value) -> Result<Number, StateError> {
-    let number = |value: &Value| match value {
-        Value::Number(number) => Ok(number.clone()),
-        other => Err(StateError::NotANumber {
-            field: field.to_owned(),
-            actual: other.to_string(),
-        }),
-    };
-    let current = match current {
-        None | Some(Value::Null) => Number::from(0),
-        Some(value) => number(value)?,
-    };
-    let by = number(by)?;
-    let sum = if current.is_f64() || by.is_f64() {
-        match (current.as_f64(), by.as_f64()) {
-            (Some(current), Some(by)) => Number::from_f64(current + by),
-            _ => None,
-        }
-    } else {
-        match (current.as_i128(), by.as_i128()) {
-            (Some(current), Some(by)) => current.checked_add(by).and_then(Number::from_i128),
-            _ => None,
-        }
-    };
-    sum.ok_or_else(|| StateError::Overflow {
-        field: field.to_owned(),
-        by: by.to_string(),
-    })
-}
-
-/// A scope's state as a block sees it. `S` may have only the fields that the block cares about.
+/// A scope's state as a block sees it. `S` may have only the fields that the block cares about: no other field is read,
+/// changed or fought over.
 pub struct StateRef<S> {
     ctx: Ctx,
+    kind: ScopeKind,
     _state: PhantomData<fn() -> S>,
 }
 
 impl<S> StateRef<S> {
-    pub(crate) fn new(ctx: Ctx) -> Self {
+    pub(crate) fn new(ctx: Ctx, kind: ScopeKind) -> Self {
         Self {
             ctx,
+            kind,
             _state: PhantomData,
         }
     }
 
-    /// Adds `by` to a number field. Durable, and visible to every reader, when this returns.
-    pub async fn inc(&self, field: &str, by: impl Into<Number>) -> Result<(), StateError> {
-        let fields = Map::from_iter([(field.to_owned(), Value::Number(by.into()))]);
-        self.change(StateOp::Inc(fields)).await
+    /// Whose state it is.
+    pub fn scope(&self) -> ScopeKind {
+        self.kind
     }
 
-    /// Replaces the fields of `fields` (an object, or a struct that serialises to one); the others stay.
-    /// Durable, and visible to every reader, when this returns.
-    pub async fn patch(&self, fields: impl Serialize) -> Result<(), StateError> {
-        match serde_json::to_value(fields) {
-            Ok(Value::Object(fields)) => self.change(StateOp::Patch(fields)).await,
-            Ok(other) => Err(StateError::NotAnObject(other.to_string())),
-            Err(error) => Err(StateError::NotAnObject(error.to_string())),
+    /// The id of the request, session, user or project.
+    pub fn id(&self) -> &str {
+        match self.kind {
+            ScopeKind::Request => self.ctx.request_id(),
+            ScopeKind::Session => self.ctx.session_id(),
+            ScopeKind::User => self.ctx.user_id(),
+            ScopeKind::Project => self.ctx.project_id().unwrap_or_default(),
         }
     }
 
-    async fn change(&self, op: StateOp) -> Result<(), StateError> {
-        let stored = self.ctx.session_state().await?;
-        let session = &self.ctx.flow().session;
-        let base = session.missing(&stored, &op);
-        let change = StateChanged {
-            scope: ScopeKind::Session,
-            op,
-            base,
-        };
-        session.check(&stored, &change)?;
-        self.ctx.change_state(change).await?;
-        Ok(())
+    /// Adds `by` to a number field; one that is missing counts as 0. Gives the sum.
+    pub fn inc(&self, field: &str, by: impl Into<Number>) -> Write<'_, Number> {
+        let op = StateOp::Inc(Map::from_iter([(field.to_owned(), Value::Number(by.into()))]));
+        let field = field.to_owned();
+        self.commute(op, move |state| match state.get(&field) {
+            Some(Value::Number(sum)) => sum.clone(),
+            _ => Number::from(0),
+        })
     }
-}
 
-impl<S: Data> StateRef<S> {
-    /// The state now, with every write of this request that has returned.
-    pub async fn get(&self) -> Result<S, StateError> {
-        let stored = self.ctx.session_state().await?;
-        deserialize("", &self.ctx.flow().session.filled(&stored)).map_err(|problem| StateError::Type {
-            type_name: std::any::type_name::<S>(),
-            message: problem.to_string(),
+    /// Adds to several number fields at once: all of them or none. Gives their values.
+    pub fn inc_all<F: Into<String>, N: Into<Number>>(&self, by: impl IntoIterator<Item = (F, N)>) -> Write<'_, Fields> {
+        let by = by.into_iter();
+        let by: Fields = by.map(|(field, by)| (field.into(), Value::Number(by.into()))).collect();
+        let named: Vec<String> = by.keys().cloned().collect();
+        self.commute(StateOp::Inc(by), move |state| values(state, &named))
+    }
+
+    /// Replaces the fields of `fields` (an object, or a struct that serialises to one); the others stay. One record, applied whole,
+    /// however many fields it has. What is worked out from the state as it is needs [`StateRef::atomic`]. Gives their values.
+    pub fn patch(&self, fields: impl Serialize) -> Write<'_, Fields> {
+        let fields = partial::fields(fields);
+        self.write(async move {
+            let fields = fields?;
+            let named: Vec<String> = fields.keys().cloned().collect();
+            self.append(StateOp::Patch(fields), |state| values(state, &named)).await
+        })
+    }
+
+    /// Adds an element at the end of an array field; one that is missing counts as empty. Gives the length.
+    pub fn push(&self, field: &str, value: impl Serialize) -> Write<'_, usize> {
+        let (field, value) = (field.to_owned(), json(value));
+        self.write(async move {
+            let op = StateOp::Push {
+                field: field.clone(),
+                value: value?,
+            };
+            let length = |state: &Fields| state.get(&field).and_then(Value::as_array).map_or(0, Vec::len);
+            self.append(op, length).await
+        })
+    }
+
+    /// Sets one key of a map field; one that is missing counts as empty. Gives the number of keys.
+    pub fn record_set(&self, field: &str, key: &str, value: impl Serialize) -> Write<'_, usize> {
+        let (field, key, value) = (field.to_owned(), key.to_owned(), json(value));
+        self.write(async move {
+            let op = StateOp::RecordSet {
+                field: field.clone(),
+                key,
+                value: value?,
+            };
+            self.append(op, |state| keys(state, &field)).await
+        })
+    }
+
+    /// Removes one key of a map field. Gives the number of keys that are left.
+    pub fn record_delete(&self, field: &str, key: &str) -> Write<'_, usize> {
+        let op = StateOp::RecordDelete {
+            field: field.to_owned(),
+            key: key.to_owned(),
+        };
+        let field = field.to_owned();
+        self.commute(op, move |state| keys(state, &field))
+    }
+
+    fn commute<'a, T>(&'a self, op: StateOp, value: impl FnOnce(&Fields) -> T + Send + 'a) -> Write<'a, T>
+    where
+        T: Send + 'a,
+    {
+        self.write(self.append(op, value))
+    }
+
+    fn write<'a, T>(
+        &'a self,
+        write: impl Future<Output = Result<Written<T>, StateProblem>> + Send + 'a,
+    ) -> Write<'a, T> {
+        Write::new(&self.ctx, self.kind, write)
+    }
+
+    /// What the flow declares, and what the run knows.
+    fn parts(&self) -> Result<(&ScopeDef, &RunScope), StateProblem> {
+        let def = self.ctx.flow().scope(self.kind);
+        match self.ctx.scope(self.kind) {
+            Some(scope) if def.is_declared() => Ok((def, scope)),
+            _ => Err(StateProblem::Undeclared {
+                flow: self.ctx.flow_kind().to_owned(),
+                builder: self.kind.as_str(),
+            }),
+        }
+    }
+
+    /// Appends an operation that commutes.
+    async fn append<T>(&self, op: StateOp, value: impl FnOnce(&Fields) -> T) -> Result<Written<T>, StateProblem> {
+        let (def, scope) = self.parts()?;
+        scope.catch_up(&self.ctx).await?;
+        let recorder = self.ctx.recorder();
+        let mut turn = recorder.turn().await?;
+        let write = {
+            let overlay = scope.overlay.lock();
+            def.check(overlay.fields(), &op)?;
+            let base = def.base(overlay.fields(), &op);
+            write(def, scope, op, base, None)
+        };
+        let (appending, change) = turn.change(self.ctx.place(), write).await?;
+        if scope.is_the_runs() {
+            scope.overlay.lock().queued(&change);
+        }
+        drop(turn);
+        let version = recorder.sequenced(appending).await?;
+        Ok(Written::Changed {
+            value: value(scope.sequenced(version, change, false).fields()),
+            version,
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn op(json: Value) -> StateOp {
-        serde_json::from_value(json).expect("an operation")
+impl<S: Data> StateRef<S> {
+    /// The state now: what is visible, and every write of this request that has returned. A copy of the fields that `S` has.
+    pub async fn get(&self) -> Result<S, StateError> {
+        let read = async {
+            let (def, scope) = self.parts()?;
+            scope.catch_up(&self.ctx).await?;
+            partial::read(def, scope.overlay.lock().fields())
+        };
+        read.await.map_err(|problem| StateError {
+            scope: self.kind,
+            problem,
+        })
     }
 
-    #[test]
-    fn inc_adds_and_begins_at_zero() {
-        let next = op(json!({"inc": {"a": 2, "b": -1, "c": 0.5}})).applied_to(&json!({"a": 40, "c": 1}));
-        assert_eq!(next.ok(), Some(json!({"a": 42, "b": -1, "c": 1.5})));
+    /// Replaces the fields that `S` has. If somebody else changed one of them at the same time it is tried again, at most three times.
+    pub fn set(&self, next: S) -> Write<'_, S> {
+        self.write(self.versioned(StateOp::Set, move |_| next.clone()))
     }
 
-    #[test]
-    fn inc_refuses_what_is_no_number_and_changes_nothing() {
-        let error = op(json!({"inc": {"a": 1, "b": 1}})).applied_to(&json!({"a": 1, "b": "x"}));
-        assert!(matches!(error, Err(StateError::NotANumber { field, .. }) if field == "b"));
-        let error = op(json!({"inc": {"a": 1}})).applied_to(&json!({"a": u64::MAX}));
-        assert!(matches!(error, Err(StateError::Overflow { .. })));
+    /// Replaces the fields that `S` has with what `next` makes of them. If somebody else changed one of them at the same time
+    /// `next` is run again, at most three times, so it should do nothing else.
+    pub fn atomic<'a>(&'a self, next: impl Fn(S) -> S + Send + Sync + 'a) -> Write<'a, S> {
+        self.write(self.versioned(StateOp::Atomic, next))
     }
 
-    #[test]
-    fn patch_replaces_the_named_fields_only() {
-        let next = op(json!({"patch": {"a": {"x": 1}}})).applied_to(&json!({"a": {"y": 2}, "b": 3}));
-        assert_eq!(next.ok(), Some(json!({"a": {"x": 1}, "b": 3})));
+    async fn versioned(
+        &self,
+        op: fn(Difference) -> StateOp,
+        next: impl Fn(S) -> S + Send,
+    ) -> Result<Written<S>, StateProblem> {
+        if self.parts()?.1.is_the_runs() {
+            return self.in_turn(op, next).await;
+        }
+        let (mut attempts, mut rebases) = (0, 0);
+        let mut lost = None::<(Fields, S, Fields)>;
+        loop {
+            let (version, before) = self.exact().await?;
+            let was = partial::fields(&before)?;
+            let (after, wanted) = match lost.take() {
+                Some((read, after, wanted)) if read == was && rebases < REBASES_MAX => {
+                    rebases += 1;
+                    (after, wanted)
+                }
+                Some(_) if attempts > RERUNS_MAX => return Err(StateProblem::ConcurrentModification { attempts }),
+                Some(_) => {
+                    sleep(RERUN_PAUSE * (1 << (attempts - 1))).await;
+                    continue;
+                }
+                None => {
+                    attempts += 1;
+                    let after = next(before);
+                    let wanted = partial::fields(&after)?;
+                    (after, wanted)
+                }
+            };
+            match self.append_under(version, op, &was, wanted.clone()).await? {
+                Some(Written::Changed { version, .. }) => return Ok(Written::Changed { value: after, version }),
+                Some(Written::Unchanged { version, .. }) => return Ok(Written::Unchanged { value: after, version }),
+                None => lost = Some((was, after, wanted)),
+            }
+        }
     }
+
+    /// The state's part with the version that it is exactly the state of, waiting until nothing of this run is between the two.
+    async fn exact(&self) -> Result<(u64, S), StateProblem> {
+        let (def, scope) = self.parts()?;
+        for _ in 0..SETTLES_MAX {
+            scope.catch_up(&self.ctx).await?;
+            {
+                let overlay = scope.overlay.lock();
+                if let Some(version) = overlay.exact() {
+                    return Ok((version, partial::read(def, overlay.fields())?));
+                }
+            }
+            self.ctx.durable().await?;
+        }
+        Err(StateProblem::ConcurrentModification { attempts: SETTLES_MAX })
+    }
+
+    /// `None` if the state is not what it was any more.
+    async fn append_under(
+        &self,
+        version: u64,
+        op: fn(Difference) -> StateOp,
+        was: &Fields,
+        wanted: Fields,
+    ) -> Result<Option<Written<()>>, StateProblem> {
+        let (def, scope) = self.parts()?;
+        let write = {
+            let overlay = scope.overlay.lock();
+            if overlay.exact() != Some(version) {
+                return Ok(None);
+            }
+            let difference = partial::difference(def, overlay.fields(), was, wanted);
+            if difference.is_empty() {
+                let latest = scope.is_latest(version);
+                return Ok(latest.then_some(Written::Unchanged { value: (), version }));
+            }
+            def.check_rules(overlay.fields(), &difference)?;
+            let op = op(difference);
+            def.check(overlay.fields(), &op)?;
+            write(def, scope, op, Map::new(), Some(version))
+        };
+        match self.ctx.recorder().turn().await?.decide(self.ctx.place(), write).await {
+            Ok((version, change)) => {
+                drop(scope.sequenced(version, change, true));
+                Ok(Some(Written::Changed { value: (), version }))
+            }
+            Err(RecordError::Append(AppendError::VersionMismatch { .. })) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A state that only this run has: its writers take turns, so nobody loses.
+    async fn in_turn(
+        &self,
+        op: fn(Difference) -> StateOp,
+        next: impl Fn(S) -> S + Send,
+    ) -> Result<Written<S>, StateProblem> {
+        let (def, scope) = self.parts()?;
+        let recorder = self.ctx.recorder();
+        let mut turn = recorder.turn().await?;
+        let (before, version) = {
+            let overlay = scope.overlay.lock();
+            (partial::read::<S>(def, overlay.fields())?, overlay.version())
+        };
+        let was = partial::fields(&before)?;
+        let value = next(before);
+        let wanted = partial::fields(&value)?;
+        let write = {
+            let overlay = scope.overlay.lock();
+            let difference = partial::difference(def, overlay.fields(), &was, wanted);
+            if difference.is_empty() {
+                return Ok(Written::Unchanged { value, version });
+            }
+            def.check_rules(overlay.fields(), &difference)?;
+            let op = op(difference);
+            def.check(overlay.fields(), &op)?;
+            write(def, scope, op, Map::new(), None)
+        };
+        let (appending, change) = turn.change(self.ctx.place(), write).await?;
+        scope.overlay.lock().queued(&change);
+        drop(turn);
+        let version = recorder.sequenced(appending).await?;
+        drop(scope.sequenced(version, change, true));
+        Ok(Written::Changed { value, version })
+    }
+}
+
+fn write(def: &ScopeDef, scope: &RunScope, op: StateOp, base: Fields, under: Option<u64>) -> ScopeWrite {
+    let (path, delta) = def.shown(&op);
+    ScopeWrite {
+        change: StateChanged {
+            scope: scope.kind,
+            op,
+            base,
+            flow: scope.flow.clone(),
+            item: None,
+        },
+        subject: scope.subject,
+        path,
+        delta,
+        stream: scope.target(),
+        under,
+    }
+}
+
+fn values(state: &Fields, named: &[String]) -> Fields {
+    let values = named.iter();
+    values
+        .filter_map(|field| Some((field.clone(), state.get(field)?.clone())))
+        .collect()
+}
+
+fn keys(state: &Fields, field: &str) -> usize {
+    state.get(field).and_then(Value::as_object).map_or(0, Map::len)
+}
+
+fn json(value: impl Serialize) -> Result<Value, StateProblem> {
+    serde_json::to_value(value).map_err(|error| RecordError::Encode(error.to_string()).into())
 }

@@ -102,6 +102,7 @@ impl Ran {
                 content.iter().map(|part| part.as_text()).collect()
             }
             flowstate_engine::item::ItemBody::Error { code, .. } => code.clone(),
+            other => panic!("{other:?} has no text"),
         };
         let items = self.result.items.iter();
         items.map(|item| (text(&item.body), item.status.as_str())).collect()

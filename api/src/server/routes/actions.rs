@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::{Principal, Submission};
+use serde_json::{Map, Value};
 
 use super::Segments;
 use crate::server::Api;
@@ -18,7 +19,7 @@ pub(crate) async fn run(
     Segments((kind, action)): Segments<(String, String)>,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
-    let body = ActionBody::from_fields(fields).map_err(ApiError::Fields)?;
+    let body = read(&api, &kind, fields)?;
     submit(&api, kind, action, body).await
 }
 
@@ -28,9 +29,14 @@ pub(crate) async fn run_in_session(
     Segments((kind, session, action)): Segments<(String, String, String)>,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
-    let body = ActionBody::from_fields(fields).map_err(ApiError::Fields)?;
+    let body = read(&api, &kind, fields)?;
     let session_id = Some(session);
     submit(&api, kind, action, ActionBody { session_id, ..body }).await
+}
+
+fn read(api: &Api, kind: &str, fields: Map<String, Value>) -> Result<ActionBody, ApiError> {
+    let requires_user = api.engine.flow(kind).is_none_or(|flow| flow.requires_user());
+    ActionBody::from_fields(fields, requires_user).map_err(ApiError::Fields)
 }
 
 async fn submit(api: &Api, flow: String, action: String, body: ActionBody) -> Result<Response, ApiError> {
@@ -39,7 +45,7 @@ async fn submit(api: &Api, flow: String, action: String, body: ActionBody) -> Re
         flow,
         action,
         input: body.input,
-        user: body.user_id,
+        user: body.user_id.unwrap_or_default(),
         session: body.session_id,
         request: body.request_id,
         project: body.project_id,

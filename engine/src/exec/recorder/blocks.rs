@@ -101,7 +101,7 @@ impl Recorder {
         // The items are closed with the last record. What can't be recorded here can't be there either.
         let left: Vec<u64> = state.blocks.keys().rev().copied().collect();
         let _ = self.end_as_cancelled(state, left).await;
-        let _ = self.flush(state).await;
+        self.flush(state).await;
     }
 
     async fn close(

@@ -1,0 +1,158 @@
+//! The four states that a run sees: where each lies, and what the run knows of it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use flowstate_log::append::Target;
+use flowstate_log::record::{Name, StreamId, Subject};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Ctx;
+use crate::flow::Flow;
+use crate::projection::state::{self, Shown};
+use crate::record::{ScopeKind, StateChanged};
+use crate::scope::StateProblem;
+use crate::scope::overlay::Overlay;
+
+/// One state.
+pub(crate) struct RunScope {
+    pub(crate) kind: ScopeKind,
+    pub(crate) subject: Subject,
+    /// The kind of flow whose state it is, of a user or project.
+    pub(crate) flow: Option<String>,
+    pub(crate) overlay: Mutex<Overlay>,
+    /// The user's or project's stream; the others lie in the session's.
+    stream: Option<Name>,
+    /// The highest version that any run of this engine was told of.
+    latest: Arc<AtomicU64>,
+}
+
+/// The states of one run.
+pub(super) struct Scopes {
+    request: RunScope,
+    session: RunScope,
+    user: RunScope,
+    /// `None` if the session has no project.
+    project: Option<RunScope>,
+}
+
+impl Scopes {
+    /// Of a request in the session's stream, whose user and project have these streams.
+    pub(super) fn new(flow: &Flow, latest: &Latest, session: StreamId, user: Name, project: Option<Name>) -> Self {
+        let scope = |kind, name: Option<Name>| {
+            let (own, subject) = state::place(kind, flow.scope(kind).shared, flow.kind());
+            let place = name.clone().map_or(Place::Session(session), Place::Other);
+            RunScope {
+                kind,
+                subject,
+                flow: own.map(str::to_owned),
+                overlay: Mutex::default(),
+                stream: name,
+                latest: latest.of(place, subject),
+            }
+        };
+        Self {
+            request: scope(ScopeKind::Request, None),
+            session: scope(ScopeKind::Session, None),
+            user: scope(ScopeKind::User, Some(user)),
+            project: project.map(|name| scope(ScopeKind::Project, Some(name))),
+        }
+    }
+
+    pub(super) fn get(&self, kind: ScopeKind) -> Option<&RunScope> {
+        match kind {
+            ScopeKind::Request => Some(&self.request),
+            ScopeKind::Session => Some(&self.session),
+            ScopeKind::User => Some(&self.user),
+            ScopeKind::Project => self.project.as_ref(),
+        }
+    }
+}
+
+impl RunScope {
+    /// Whether only this run has it.
+    pub(crate) fn is_the_runs(&self) -> bool {
+        self.kind == ScopeKind::Request
+    }
+
+    /// Where its records go, if that is not the session's stream.
+    pub(crate) fn target(&self) -> Option<Target> {
+        self.stream.clone().map(Target::Name)
+    }
+
+    /// Takes in what is visible.
+    pub(crate) async fn catch_up(&self, ctx: &Ctx) -> Result<(), StateProblem> {
+        if self.is_the_runs() {
+            return Ok(());
+        }
+        let log = ctx.log();
+        let stream = match &self.stream {
+            None => Some(ctx.recorder().stream()),
+            Some(name) => log.stream(name).await?,
+        };
+        let Some(stream) = stream else {
+            self.overlay.lock().catch_up(Shown::NOTHING);
+            return Ok(());
+        };
+        state::read(log, stream, |states| {
+            let shown = states.shown(self.flow.as_deref(), self.subject);
+            self.overlay.lock().catch_up(shown);
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Takes in a record of this run that has its position, appended `under` a version or not. Gives what the run knows then.
+    pub(crate) fn sequenced(&self, position: u64, change: Arc<StateChanged>, under: bool) -> MutexGuard<'_, Overlay> {
+        self.latest.fetch_max(position, Ordering::AcqRel);
+        let mut overlay = self.overlay.lock();
+        match self.is_the_runs() {
+            true => overlay.sequenced(position),
+            false => overlay.wrote(position, change, under),
+        }
+        overlay
+    }
+
+    /// Whether no run was told of a later version: what looked at this one missed nothing that had returned to anybody.
+    pub(crate) fn is_latest(&self, version: u64) -> bool {
+        self.latest.load(Ordering::Acquire) <= version
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Session(StreamId),
+    Other(Name),
+}
+
+/// The highest version of each state that a run of this engine was told of, which may not be visible yet. A state is in it
+/// as long as a run has it: when the last one has ended, everything that it was told of is visible.
+#[derive(Default)]
+pub(crate) struct Latest(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    states: HashMap<(Place, Subject), Weak<AtomicU64>>,
+    /// At so many those that no run has are let go.
+    sweep_at: usize,
+}
+
+/// Fewest states at which those that no run has are let go.
+const SWEEP_MIN: usize = 1_024;
+
+impl Latest {
+    fn of(&self, place: Place, subject: Subject) -> Arc<AtomicU64> {
+        let mut known = self.0.lock();
+        if known.states.len() >= known.sweep_at {
+            known.states.retain(|_, latest| latest.strong_count() > 0);
+            known.sweep_at = SWEEP_MIN.max(2 * known.states.len());
+        }
+        let state = known.states.entry((place, subject)).or_default();
+        state.upgrade().unwrap_or_else(|| {
+            let latest = Arc::default();
+            *state = Arc::downgrade(&latest);
+            latest
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! Why a state was not read or changed.
+
+use flowstate_log::error::{ReadError, ViewError};
+
+use super::op::OpError;
+use crate::error::{BlockError, Problem, RecordError, list};
+use crate::record::ScopeKind;
+
+/// Why a state was not read or changed. Nothing of the operation was appended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the {scope} state{problem}", scope = .scope.as_str())]
+pub struct StateError {
+    /// Whose state.
+    pub scope: ScopeKind,
+    /// What was wrong.
+    pub problem: StateProblem,
+}
+
+/// What was wrong with an operation on a state, or with the state. Displayed after "the session state".
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StateProblem {
+    /// The flow does not declare such a state.
+    #[error(" is not declared by the flow {flow:?}: declare it with `.{builder}(scope::<..>())`")]
+    Undeclared {
+        /// The flow.
+        flow: String,
+        /// The method of the flow's builder that declares it.
+        builder: &'static str,
+    },
+    /// The declared state has no such field.
+    #[error(" has no field {field:?}; it has {}", list(known))]
+    UnknownField {
+        /// The field.
+        field: String,
+        /// The fields that it has.
+        known: Vec<String>,
+    },
+    /// The operation does not fit what the field is.
+    #[error(" can't be changed so: {0}")]
+    Op(#[from] OpError),
+    /// The field is under rules that only a whole state can be checked against.
+    #[error(
+        " has rules, and {field:?} is not declared with `.commuting({field:?})`: change it with `set` or `atomic`, which check them"
+    )]
+    Ruled {
+        /// The field.
+        field: String,
+    },
+    /// The result would not be what the flow declares.
+    #[error(" would not fit its declaration: {}", list(.0))]
+    Invalid(Vec<Problem>),
+    /// What is to be written must be an object of fields.
+    #[error(" can only be given an object of fields, not {0}")]
+    NotAnObject(String),
+    /// The stored state is not of the asked type.
+    #[error(" is no {type_name}: {message}")]
+    Type {
+        /// The type that was asked for.
+        type_name: &'static str,
+        /// What does not fit.
+        message: String,
+    },
+    /// Others changed it each time before this change was sequenced.
+    #[error(
+        " was changed by others at the same time, {attempts} times in a row: try again, or use an operation that commutes"
+    )]
+    ConcurrentModification {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The state can't be read.
+    #[error(" can't be read: {0}")]
+    View(#[from] ViewError),
+    /// The state's stream can't be found.
+    #[error(" can't be read: {0}")]
+    Read(#[from] ReadError),
+    /// The change can't be recorded.
+    #[error(" can't be recorded: {0}")]
+    Record(#[from] RecordError),
+}
+
+impl StateError {
+    pub(crate) fn as_block_error(&self) -> BlockError {
+        let plain = |code| BlockError::new(code, self.to_string());
+        match &self.problem {
+            StateProblem::Record(error) => error.as_block_error(),
+            StateProblem::View(_) | StateProblem::Read(_) => plain("log_unavailable").retryable(true),
+            StateProblem::Type { .. } => plain("state_type"),
+            StateProblem::ConcurrentModification { .. } => plain("CONCURRENT_MODIFICATION").retryable(true),
+            StateProblem::Invalid(problems) => {
+                let what = format!("the {} state would not fit its declaration", self.scope.as_str());
+                BlockError::invalid("invalid_state", &what, problems)
+            }
+            StateProblem::Undeclared { .. }
+            | StateProblem::UnknownField { .. }
+            | StateProblem::Op(_)
+            | StateProblem::Ruled { .. }
+            | StateProblem::NotAnObject(_) => plain("invalid_state"),
+        }
+    }
+}

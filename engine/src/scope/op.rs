@@ -1,0 +1,357 @@
+//! Operations on a state, as data. They are applied by whoever folds the records, in the order of the records,
+//! each whole or not at all.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+/// Fields of a state and their values.
+pub type Fields = Map<String, Value>;
+
+/// One operation on a state, as it is recorded. All but the last two commute with what others do at the same time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StateOp {
+    /// Adds to number fields. A missing field and `null` count as 0.
+    Inc(Fields),
+    /// Replaces fields; the others stay.
+    Patch(Fields),
+    /// Adds an element at the end of an array field. A missing field and `null` count as empty.
+    Push {
+        /// The field.
+        field: String,
+        /// The element.
+        value: Value,
+    },
+    /// Sets one key of an object field. A missing field and `null` count as empty.
+    RecordSet {
+        /// The field.
+        field: String,
+        /// The key.
+        key: String,
+        /// Its value.
+        value: Value,
+    },
+    /// Removes one key of an object field.
+    RecordDelete {
+        /// The field.
+        field: String,
+        /// The key.
+        key: String,
+    },
+    /// A state was replaced: what that changed. Appended under the version that it was worked out from.
+    Set(Difference),
+    /// A state was worked out from the one before: what that changed. Appended under that version.
+    Atomic(Difference),
+}
+
+/// What became of a state's fields.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Difference {
+    /// New values.
+    pub fields: Fields,
+    /// Fields that are gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+}
+
+/// Why an operation can't be applied to a state. It then changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpError {
+    /// Only numbers can be added to.
+    #[error("the field {field:?} is not a number: it is {actual}")]
+    NotANumber {
+        /// The field.
+        field: String,
+        /// Its JSON now.
+        actual: String,
+    },
+    /// The sum is no JSON number.
+    #[error("adding {by} to the field {field:?} leaves the range of its numbers")]
+    Overflow {
+        /// The field.
+        field: String,
+        /// What was to be added.
+        by: String,
+    },
+    /// Only arrays can be pushed to.
+    #[error("the field {field:?} is not an array: it is {actual}")]
+    NotAnArray {
+        /// The field.
+        field: String,
+        /// Its JSON now.
+        actual: String,
+    },
+    /// Only objects have keys to set or delete.
+    #[error("the field {field:?} is not an object with keys: it is {actual}")]
+    NotARecord {
+        /// The field.
+        field: String,
+        /// Its JSON now.
+        actual: String,
+    },
+}
+
+impl Default for StateOp {
+    fn default() -> Self {
+        Self::Patch(Map::new())
+    }
+}
+
+impl StateOp {
+    /// Its name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Inc(_) => "increment",
+            Self::Patch(_) | Self::RecordSet { .. } => "patch",
+            Self::Push { .. } => "push",
+            Self::RecordDelete { .. } => "delete_key",
+            Self::Set(_) => "set",
+            Self::Atomic(_) => "atomic",
+        }
+    }
+
+    /// The fields that it names.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        match self {
+            Self::Inc(fields) | Self::Patch(fields) => fields.keys().map(String::as_str).collect(),
+            Self::Push { field, .. } | Self::RecordSet { field, .. } | Self::RecordDelete { field, .. } => vec![field],
+            Self::Set(to) | Self::Atomic(to) => to.fields.keys().chain(&to.removed).map(String::as_str).collect(),
+        }
+    }
+
+    /// Changes `state`, whole or not at all.
+    pub(crate) fn apply_to(&self, state: &mut Fields) -> Result<(), OpError> {
+        match self {
+            Self::Inc(by) => {
+                let sums: Vec<_> = by
+                    .iter()
+                    .map(|(field, by)| sum(field, state.get(field), by))
+                    .collect::<Result<_, _>>()?;
+                for (field, sum) in by.keys().zip(sums) {
+                    put(state, field, Value::Number(sum));
+                }
+            }
+            Self::Patch(fields) => fields
+                .iter()
+                .for_each(|(field, value)| put(state, field, value.clone())),
+            Self::Push { field, value } => match present(state, field) {
+                None => put(state, field, Value::Array(vec![value.clone()])),
+                Some(Value::Array(elements)) => elements.push(value.clone()),
+                Some(other) => return Err(OpError::not_an_array(field, other)),
+            },
+            Self::RecordSet { field, key, value } => match present(state, field) {
+                None => put(
+                    state,
+                    field,
+                    Value::Object(Map::from_iter([(key.clone(), value.clone())])),
+                ),
+                Some(Value::Object(keys)) => put(keys, key, value.clone()),
+                Some(other) => return Err(OpError::not_a_record(field, other)),
+            },
+            Self::RecordDelete { field, key } => match present(state, field) {
+                None => {}
+                Some(Value::Object(keys)) => drop(keys.remove(key)),
+                Some(other) => return Err(OpError::not_a_record(field, other)),
+            },
+            Self::Set(to) | Self::Atomic(to) => {
+                to.fields
+                    .iter()
+                    .for_each(|(field, value)| put(state, field, value.clone()));
+                to.removed.iter().for_each(|field| drop(state.remove(field)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an operation would leave in the fields that it names: whole values, or of an array or object only what is new, so that a check
+/// costs nothing for what was there. `Err` if it can't be applied to what `current` gives.
+pub(super) fn check_fit<'a, 'b>(
+    op: &'a StateOp,
+    current: impl Fn(&str) -> Option<&'b Value>,
+) -> Result<Vec<(&'a str, Cow<'a, Value>)>, OpError> {
+    let whole = |fields: &'a Fields| -> Vec<(&'a str, Cow<'a, Value>)> {
+        let fields = fields.iter();
+        fields
+            .map(|(field, value)| (field.as_str(), Cow::Borrowed(value)))
+            .collect()
+    };
+    Ok(match op {
+        StateOp::Inc(by) => by
+            .iter()
+            .map(|(field, by)| {
+                let sum = sum(field, current(field), by)?;
+                Ok((field.as_str(), Cow::Owned(Value::Number(sum))))
+            })
+            .collect::<Result<_, OpError>>()?,
+        StateOp::Patch(fields) => whole(fields),
+        StateOp::Set(to) | StateOp::Atomic(to) => whole(&to.fields),
+        StateOp::Push { field, value } => match current(field) {
+            None | Some(Value::Null | Value::Array(_)) => {
+                vec![(field, Cow::Owned(Value::Array(vec![value.clone()])))]
+            }
+            Some(other) => return Err(OpError::not_an_array(field, other)),
+        },
+        StateOp::RecordSet { field, key, value } => match current(field) {
+            None | Some(Value::Null | Value::Object(_)) => {
+                let entry = Map::from_iter([(key.clone(), value.clone())]);
+                vec![(field, Cow::Owned(Value::Object(entry)))]
+            }
+            Some(other) => return Err(OpError::not_a_record(field, other)),
+        },
+        StateOp::RecordDelete { field, .. } => match current(field) {
+            None | Some(Value::Null | Value::Object(_)) => Vec::new(),
+            Some(other) => return Err(OpError::not_a_record(field, other)),
+        },
+    })
+}
+
+/// A field that has a value.
+fn present<'a>(state: &'a mut Fields, field: &str) -> Option<&'a mut Value> {
+    state.get_mut(field).filter(|value| !value.is_null())
+}
+
+/// Sets a field, without a copy of its name if it is there.
+fn put(fields: &mut Fields, field: &str, value: Value) {
+    match fields.get_mut(field) {
+        Some(there) => *there = value,
+        None => drop(fields.insert(field.to_owned(), value)),
+    }
+}
+
+fn sum(field: &str, current: Option<&Value>, by: &Value) -> Result<Number, OpError> {
+    let number = |value: &Value| match value {
+        Value::Number(number) => Ok(number.clone()),
+        other => Err(OpError::not_a_number(field, other)),
+    };
+    let current = match current {
+        None | Some(Value::Null) => Number::from(0),
+        Some(value) => number(value)?,
+    };
+    let by = number(by)?;
+    let sum = if current.is_f64() || by.is_f64() {
+        match (current.as_f64(), by.as_f64()) {
+            (Some(current), Some(by)) => Number::from_f64(current + by),
+            _ => None,
+        }
+    } else {
+        match (current.as_i128(), by.as_i128()) {
+            (Some(current), Some(by)) => current.checked_add(by).and_then(Number::from_i128),
+            _ => None,
+        }
+    };
+    sum.ok_or_else(|| OpError::Overflow {
+        field: field.to_owned(),
+        by: by.to_string(),
+    })
+}
+
+impl OpError {
+    fn not_a_number(field: &str, actual: &Value) -> Self {
+        let (field, actual) = (field.to_owned(), excerpt(actual));
+        Self::NotANumber { field, actual }
+    }
+
+    fn not_an_array(field: &str, actual: &Value) -> Self {
+        let (field, actual) = (field.to_owned(), excerpt(actual));
+        Self::NotAnArray { field, actual }
+    }
+
+    fn not_a_record(field: &str, actual: &Value) -> Self {
+        let (field, actual) = (field.to_owned(), excerpt(actual));
+        Self::NotARecord { field, actual }
+    }
+}
+
+/// Most characters of a value in a message.
+const EXCERPT_CHARS_MAX: usize = 80;
+
+fn excerpt(value: &Value) -> String {
+    let json = value.to_string();
+    match json.char_indices().nth(EXCERPT_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &json[..end]),
+        None => json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn applied(op: Value, state: Value) -> Result<Value, OpError> {
+        let op: StateOp = serde_json::from_value(op).expect("an operation");
+        let Value::Object(mut fields) = state else {
+            panic!("a state is an object");
+        };
+        let before = fields.clone();
+        let done = op.apply_to(&mut fields);
+        assert!(done.is_ok() || fields == before, "whole or not at all");
+        done.map(|()| Value::Object(fields))
+    }
+
+    #[test]
+    fn inc_adds_and_begins_at_zero() {
+        let next = applied(
+            json!({"inc": {"a": 2, "b": -1, "c": 0.5, "d": 1}}),
+            json!({"a": 40, "c": 1, "d": null}),
+        );
+        assert_eq!(next, Ok(json!({"a": 42, "b": -1, "c": 1.5, "d": 1})));
+    }
+
+    #[test]
+    fn inc_refuses_what_is_no_number_and_changes_nothing() {
+        let error = applied(json!({"inc": {"a": 1, "b": 1}}), json!({"a": 1, "b": "x"}));
+        assert!(matches!(error, Err(OpError::NotANumber { field, .. }) if field == "b"));
+        let error = applied(json!({"inc": {"a": 1}}), json!({"a": u64::MAX}));
+        assert!(matches!(error, Err(OpError::Overflow { .. })));
+    }
+
+    #[test]
+    fn patch_replaces_the_named_fields_only() {
+        let next = applied(json!({"patch": {"a": {"x": 1}}}), json!({"a": {"y": 2}, "b": 3}));
+        assert_eq!(next, Ok(json!({"a": {"x": 1}, "b": 3})));
+    }
+
+    #[test]
+    fn push_and_records_begin_empty_and_refuse_other_values() {
+        let push = json!({"push": {"field": "a", "value": 1}});
+        assert_eq!(applied(push.clone(), json!({})), Ok(json!({"a": [1]})));
+        assert_eq!(applied(push.clone(), json!({"a": [0]})), Ok(json!({"a": [0, 1]})));
+        assert!(matches!(
+            applied(push, json!({"a": {}})),
+            Err(OpError::NotAnArray { .. })
+        ));
+
+        let set = json!({"record_set": {"field": "r", "key": "k", "value": 1}});
+        assert_eq!(applied(set.clone(), json!({"r": null})), Ok(json!({"r": {"k": 1}})));
+        assert!(matches!(
+            applied(set, json!({"r": []})),
+            Err(OpError::NotARecord { .. })
+        ));
+        let delete = json!({"record_delete": {"field": "r", "key": "k"}});
+        assert_eq!(
+            applied(delete.clone(), json!({"r": {"k": 1, "l": 2}})),
+            Ok(json!({"r": {"l": 2}}))
+        );
+        assert_eq!(applied(delete.clone(), json!({})), Ok(json!({})));
+        assert!(matches!(
+            applied(delete, json!({"r": "x"})),
+            Err(OpError::NotARecord { .. })
+        ));
+    }
+
+    #[test]
+    fn a_difference_sets_and_removes() {
+        let next = applied(
+            json!({"set": {"fields": {"a": 2}, "removed": ["b"]}}),
+            json!({"a": 1, "b": 1, "c": 1}),
+        );
+        assert_eq!(next, Ok(json!({"a": 2, "c": 1})));
+    }
+}
