@@ -46,6 +46,8 @@ mod engine;
 mod error;
 mod exec;
 mod flow;
+#[cfg(doctest)]
+mod guide;
 pub mod item;
 pub mod model;
 pub mod offline;
@@ -74,7 +76,10 @@ pub use exec::{Accepted, Ctx, Submission};
 pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
-pub use scope::{Difference, OpError, Scope, StateError, StateOp, StateProblem, StateRef, Write, Written, scope};
+pub use scope::{
+    Difference, InstanceError, InstanceRef, OpError, Scope, StateError, StateOp, StateProblem, StateRef, Write,
+    Written, scope,
+};
 pub use value::Data;
 
 /// What a file that declares flows needs, the derives of its types included.

@@ -140,6 +140,8 @@ facts! {
     42 RouteChosen Replayed;
     /// Someone asked that a request be stopped; in the session's stream, in no request.
     43 CancelRequested Replayed;
+    /// The state of one execution of a sequencer changed.
+    44 InstanceStateChanged Replayed;
 }
 
 impl Fact {
@@ -608,6 +610,19 @@ pub struct RouteChosen {
     pub route: String,
 }
 
+/// See [`Fact::InstanceStateChanged`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceStateChanged {
+    /// Place of the sequencer.
+    pub path: String,
+    /// How often that was tried before, from 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempt: u32,
+    /// What was done to its state.
+    pub op: StateOp,
+}
+
 /// See [`Fact::CancelRequested`]. The record's causation is the request's sub-stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -715,6 +730,11 @@ mod tests {
             ),
             (42, "RouteChosen", json!({"path": "root", "route": "a"})),
             (43, "CancelRequested", json!({"request": "r"})),
+            (
+                44,
+                "InstanceStateChanged",
+                json!({"path": "root", "attempt": 1, "op": {"inc": {"n": 1}}}),
+            ),
         ];
         let names: Vec<_> = payloads.iter().map(|(kind, name, _)| (*kind, *name)).collect();
         assert_eq!(

@@ -1,9 +1,11 @@
 //! What a flow declares about a scope: the type of its state, where the state begins, its rules, and what clients see of it.
 //! `scope/op` has the operations as data, `scope/check` what must hold before one is appended, `scope/state` what a block calls,
 //! `scope/overlay` what a run knows of a state; which records hold a state is in [`crate::projection::state`].
+//! `scope/instance` is the state that an execution of a sequencer has for itself.
 
 mod check;
 mod error;
+mod instance;
 pub(crate) mod op;
 pub(crate) mod overlay;
 mod partial;
@@ -20,12 +22,14 @@ use crate::flow::client_data::ClientData;
 use crate::schema::{Schema, deserialize};
 use crate::value::{Data, Val};
 
-pub use error::{StateError, StateProblem};
+pub use error::{InstanceError, StateError, StateProblem};
+pub use instance::InstanceRef;
 pub use op::{Difference, Fields, OpError, StateOp};
 pub use state::StateRef;
 pub use write::{Write, Written};
 
 pub(crate) use check::ScopeDef;
+pub(crate) use instance::InstanceState;
 pub(crate) use write::ScopeWrite;
 
 /// Declares a scope whose state is an `S`, which begins as `S::default()`.

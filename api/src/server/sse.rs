@@ -152,7 +152,8 @@ impl Frames {
             | Fact::BlockStarted(_)
             | Fact::BlockEnded(_)
             | Fact::RouteChosen(_)
-            | Fact::CancelRequested(_) => true,
+            | Fact::CancelRequested(_)
+            | Fact::InstanceStateChanged(_) => true,
         }
     }
 }

@@ -94,7 +94,8 @@ impl Event {
             | Fact::BlockStarted(_)
             | Fact::BlockEnded(_)
             | Fact::RouteChosen(_)
-            | Fact::CancelRequested(_) => return None,
+            | Fact::CancelRequested(_)
+            | Fact::InstanceStateChanged(_) => return None,
         })
     }
 

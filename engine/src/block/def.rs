@@ -15,6 +15,7 @@ use super::sequencer::plan::Plan;
 use crate::error::{BlockError, Problem};
 use crate::exec::Ctx;
 use crate::record::BlockKind;
+use crate::scope::ScopeDef;
 use crate::value::Val;
 
 pub(super) type Code = Arc<dyn Fn(Val, Ctx) -> BoxFuture<'static, Result<Val, BlockError>> + Send + Sync>;
@@ -35,6 +36,8 @@ pub(crate) struct BlockDef {
     /// The model that it asks for by name.
     pub(super) model: Option<Arc<str>>,
     pub(super) description: Option<Arc<str>>,
+    /// The state that each of its executions has.
+    pub(super) state: Option<Arc<ScopeDef>>,
     /// Make its input, in this order.
     pub(super) connectors: Vec<Mapper>,
     pub(super) input_rules: Option<Rules>,
@@ -73,6 +76,7 @@ impl BlockDef {
             problems,
             model: None,
             description: None,
+            state: None,
             connectors: Vec::new(),
             input_rules: None,
             finishes: Vec::new(),
@@ -160,10 +164,9 @@ impl BlockDef {
     async fn run_attempts(&self, input: Val, ctx: Ctx) -> Result<Val, BlockError> {
         let mut input = Some(input);
         for attempt in 0.. {
-            let ctx = if attempt == 0 {
-                ctx.clone()
-            } else {
-                ctx.attempt(attempt)
+            let ctx = match (attempt, &self.state) {
+                (0, None) => ctx.clone(),
+                (_, state) => ctx.attempt(attempt, state.as_ref()),
             };
             let given = match self.retry {
                 Some(_) => input.clone(),
@@ -175,12 +178,13 @@ impl BlockDef {
             let ran =
                 ran.unwrap_or_else(|panic| Err(BlockError::panicked(&format!("the block {:?}", self.name), &*panic)));
             let error = match ran {
-                Ok(output) => {
-                    ctx.recorder().end(started, &output).await?;
-                    return Ok(output);
-                }
-                Err(error) => error.at(ctx.path()),
+                Ok(output) => match ctx.recorder().end(started, &output).await {
+                    Ok(()) => return Ok(output),
+                    Err(error) => error,
+                },
+                Err(error) => error,
             };
+            let error = error.at(ctx.path());
             let pause = self.retry.as_ref().and_then(|retry| retry.pause(attempt, &error));
             // What can't be recorded now fails the next record too; the block's own error says more.
             let _ = ctx.recorder().end_failed(started, &error, pause).await;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::answer::{Answer, condition, mapper};
 use super::{Block, Body, IntoBlock, ViaSequencer};
 use crate::exec::Ctx;
+use crate::scope::ScopeDef;
 use crate::value::Data;
 use plan::{Entry, Plan, Step};
 
@@ -43,6 +44,7 @@ pub fn sequencer<I: Data>(name: impl Into<String>) -> Sequencer<I, I> {
         name: name.into(),
         plan: Plan::default(),
         label: None,
+        state: None,
         problems: Vec::new(),
         _types: PhantomData,
     }
@@ -54,6 +56,7 @@ pub struct Sequencer<I, Cur, Exit = NoExit> {
     plan: Plan,
     /// Of the next step.
     label: Option<Arc<str>>,
+    state: Option<Arc<ScopeDef>>,
     problems: Vec<String>,
     _types: PhantomData<fn(I, Exit) -> Cur>,
 }
@@ -64,6 +67,7 @@ impl<I, Cur, E> Clone for Sequencer<I, Cur, E> {
             name: self.name.clone(),
             plan: self.plan.clone(),
             label: self.label.clone(),
+            state: self.state.clone(),
             problems: self.problems.clone(),
             _types: PhantomData,
         }
@@ -96,6 +100,7 @@ impl<I: Data, Cur: Data, E> Sequencer<I, Cur, E> {
             name: self.name,
             plan: self.plan,
             label: None,
+            state: self.state,
             problems: self.problems,
             _types: PhantomData,
         }
@@ -299,7 +304,7 @@ impl<I: Data, Cur: Data, E: ExitInto<Cur>> Sequencer<I, Cur, E> {
         if let Some(label) = self.label {
             problems.push(format!("the label {label:?} has no step after it"));
         }
-        Block::new(self.name, Body::Steps(plan), problems)
+        Block::new(self.name, Body::Steps(plan), problems).with(|def| def.state = self.state)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     ToolError, list,
 };
 use crate::model::ModelError;
-use crate::scope::StateError;
+use crate::scope::{InstanceError, StateError};
 
 /// The code of errors that are no type of the engine's.
 pub(crate) const EXECUTION_ERROR: &str = "execution_error";
@@ -161,6 +161,9 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for BlockError {
     fn from(error: E) -> Self {
         let any: &dyn Any = &error;
         if let Some(error) = any.downcast_ref::<StateError>() {
+            return error.as_block_error();
+        }
+        if let Some(error) = any.downcast_ref::<InstanceError>() {
             return error.as_block_error();
         }
         if let Some(error) = any.downcast_ref::<RecordError>() {

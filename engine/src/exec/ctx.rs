@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flowstate_log::Log;
 use flowstate_log::record::Record;
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::hooks;
@@ -12,13 +13,14 @@ use super::recorder::Recorder;
 use super::run::Run;
 use super::scopes::RunScope;
 use crate::block::BlockDef;
-use crate::error::{BlockError, QueryError, RecordError};
+use crate::error::{AmbiguousBlockName, BlockError, QueryError, RecordError};
 use crate::flow::Flow;
 use crate::item::{Phase, Provenance};
 use crate::model::Model;
 use crate::projection;
 use crate::record::{Fact, ScopeKind};
-use crate::scope::StateRef;
+use crate::scope::{InstanceRef, InstanceState, ScopeDef, StateRef};
+use crate::value::Data;
 
 /// A block's view of the run that it is part of. Owned, and cheap to clone.
 #[derive(Clone)]
@@ -104,6 +106,8 @@ impl Ctx {
             attempt: 0,
             phase,
             task: MAIN,
+            state: None,
+            dispatched: Mutex::default(),
         };
         Self {
             run,
@@ -125,15 +129,58 @@ impl Ctx {
             attempt: 0,
             phase: self.place.phase,
             task: self.place.task,
+            state: None,
+            dispatched: Mutex::default(),
         })
     }
 
-    /// The same place, at a later attempt.
-    pub(crate) fn attempt(&self, attempt: u32) -> Self {
+    /// The same place at this attempt, with the state that an execution of its block has.
+    pub(crate) fn attempt(&self, attempt: u32, state: Option<&Arc<ScopeDef>>) -> Self {
+        let place = &self.place;
+        let state = state.map(|def| {
+            let (block, path) = (place.block.clone(), place.path.clone());
+            Arc::new(InstanceState::new(block, path, attempt, def.clone()))
+        });
+        if let (Some(parent), Some(state)) = (&place.parent, &state) {
+            let mut dispatched = parent.dispatched.lock();
+            // The last of a name is the one that counts.
+            dispatched.retain(|earlier| earlier.block != state.block);
+            dispatched.push(state.clone());
+        }
         self.at(Place {
             attempt,
-            ..self.place.copy()
+            state,
+            ..place.copy()
         })
+    }
+
+    /// The state of the nearest enclosing sequencer that has one.
+    pub fn sequencer<S: Data>(&self) -> Option<InstanceRef<S>> {
+        let state = self.place.ancestors().find_map(|place| place.state.clone());
+        state.map(|state| InstanceRef::new(self.clone(), state))
+    }
+
+    /// The state of the block of this name: of the one that was last started beside this one, else of the one that this one is in.
+    /// `Err` if it is in several of that name.
+    pub fn target<S: Data>(&self, name: &str) -> Result<Option<InstanceRef<S>>, AmbiguousBlockName> {
+        let named = |state: &Arc<InstanceState>| {
+            let instance = || InstanceRef::new(self.clone(), state.clone());
+            (*state.block == *name).then(instance)
+        };
+        if let Some(parent) = &self.place.parent
+            && let Some(sibling) = parent.dispatched.lock().iter().find_map(named)
+        {
+            return Ok(Some(sibling));
+        }
+        let around = self.place.ancestors().filter_map(|place| place.state.as_ref());
+        let mut found: Vec<InstanceRef<S>> = around.filter_map(named).collect();
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(AmbiguousBlockName {
+                name: name.to_owned(),
+                instances: found.iter().map(|instance| instance.path().to_owned()).collect(),
+            }),
+        }
     }
 
     /// The same place, as the beginning of background work.
@@ -228,6 +275,10 @@ pub(crate) struct Place {
     phase: Phase,
     /// What it is stopped with: the chain, or a piece of background work.
     task: u32,
+    /// Of this execution, if its block declares one.
+    state: Option<Arc<InstanceState>>,
+    /// The states of what ran in this one: the last of each name.
+    dispatched: Mutex<Vec<Arc<InstanceState>>>,
 }
 
 /// The chain that leads to the output, and the hooks around it.
@@ -239,8 +290,18 @@ impl Place {
             block: self.block.clone(),
             path: self.path.clone(),
             parent: self.parent.clone(),
-            ..*self
+            step_index: self.step_index,
+            attempt: self.attempt,
+            phase: self.phase,
+            task: self.task,
+            state: None,
+            dispatched: Mutex::default(),
         }
+    }
+
+    /// The places that this one is in, the nearest first.
+    fn ancestors(&self) -> impl Iterator<Item = &Arc<Place>> {
+        std::iter::successors(self.parent.as_ref(), |place| place.parent.as_ref())
     }
 
     pub(super) fn block(&self) -> &Arc<str> {

@@ -79,23 +79,47 @@ pub enum StateProblem {
     Record(#[from] RecordError),
 }
 
+/// Why the state of a block instance was not read or changed. Nothing of the operation was recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the state of the block {block:?}{problem}")]
+pub struct InstanceError {
+    /// Name of the block.
+    pub block: String,
+    /// What was wrong.
+    pub problem: StateProblem,
+}
+
 impl StateError {
     pub(crate) fn as_block_error(&self) -> BlockError {
-        let plain = |code| BlockError::new(code, self.to_string());
-        match &self.problem {
-            StateProblem::Record(error) => error.as_block_error(),
-            StateProblem::View(_) | StateProblem::Read(_) => plain("log_unavailable").retryable(true),
-            StateProblem::Type { .. } => plain("state_type"),
-            StateProblem::ConcurrentModification { .. } => plain("CONCURRENT_MODIFICATION").retryable(true),
-            StateProblem::Invalid(problems) => {
-                let what = format!("the {} state would not fit its declaration", self.scope.as_str());
+        self.problem
+            .as_block_error(&format!("the {} state", self.scope.as_str()))
+    }
+}
+
+impl InstanceError {
+    pub(crate) fn as_block_error(&self) -> BlockError {
+        self.problem
+            .as_block_error(&format!("the state of the block {:?}", self.block))
+    }
+}
+
+impl StateProblem {
+    fn as_block_error(&self, state: &str) -> BlockError {
+        let plain = |code| BlockError::new(code, format!("{state}{self}"));
+        match self {
+            Self::Record(error) => error.as_block_error(),
+            Self::View(_) | Self::Read(_) => plain("log_unavailable").retryable(true),
+            Self::Type { .. } => plain("state_type"),
+            Self::ConcurrentModification { .. } => plain("CONCURRENT_MODIFICATION").retryable(true),
+            Self::Invalid(problems) => {
+                let what = format!("{state} would not fit its declaration");
                 BlockError::invalid("invalid_state", &what, problems)
             }
-            StateProblem::Undeclared { .. }
-            | StateProblem::UnknownField { .. }
-            | StateProblem::Op(_)
-            | StateProblem::Ruled { .. }
-            | StateProblem::NotAnObject(_) => plain("invalid_state"),
+            Self::Undeclared { .. }
+            | Self::UnknownField { .. }
+            | Self::Op(_)
+            | Self::Ruled { .. }
+            | Self::NotAnObject(_) => plain("invalid_state"),
         }
     }
 }

@@ -9,6 +9,7 @@ mod rescue;
 mod router;
 mod steps;
 mod support;
+mod targets;
 mod tool;
 mod trace;
 mod work;

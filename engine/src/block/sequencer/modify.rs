@@ -2,13 +2,46 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Sequencer;
 use super::plan::Step;
 use crate::block::answer::{Answer, condition};
 use crate::exec::Ctx;
+use crate::scope::{ScopeDef, scope};
 use crate::value::Data;
 
 impl<I: Data, Cur: Data, E> Sequencer<I, Cur, E> {
+    /// Gives each execution of this sequencer a state of its own, which begins as `S::default()`. The blocks in it find it with
+    /// [`Ctx::sequencer`] and [`Ctx::target`].
+    pub fn state<S: Data + Default>(mut self) -> Self {
+        let def = scope::<S>().erase("sequencer", &mut self.problems);
+        self.declare_state(def);
+        self
+    }
+
+    /// The same, beginning as `initial`.
+    pub fn state_from<S: Data + Default>(mut self, initial: S) -> Self {
+        let mut def = scope::<S>().erase("sequencer", &mut self.problems);
+        match serde_json::to_value(initial) {
+            Ok(Value::Object(fields)) => def.initial = fields,
+            Ok(other) => self
+                .problems
+                .push(format!("the initial state must be an object, not {other}")),
+            Err(error) => self
+                .problems
+                .push(format!("the initial state has no JSON form: {error}")),
+        }
+        self.declare_state(def);
+        self
+    }
+
+    fn declare_state(&mut self, def: ScopeDef) {
+        if self.state.replace(def.into()).is_some() {
+            self.problems.push("its state is declared twice".into());
+        }
+    }
+
     /// Names the next step, so that a `loop_back` can go there.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some(earlier) = self.label.replace(label.into().into()) {

@@ -8,7 +8,7 @@ use super::{Place, Recorder, State};
 use crate::error::{BlockError, RecordError};
 use crate::item::ItemStatus;
 use crate::item::open::closed;
-use crate::record::{BlockEnded, BlockKind, BlockStarted, BlockStatus, Fact, ItemCompleted};
+use crate::record::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, Fact, ItemCompleted};
 use crate::value::{Recorded, Val};
 
 /// A block that began: the number of the record that says so.
@@ -44,11 +44,10 @@ impl Recorder {
         }
         let stored = ended.output.is_some();
         let mut state = self.state.lock().await;
-        let origin = state
-            .blocks
-            .remove(&begun.0)
-            .map_or(super::RUNTIME, |place| place.origin());
+        let place = state.blocks.get(&begun.0);
+        let origin = place.map_or(super::RUNTIME, |place| place.origin());
         let number = self.queue(&mut state, origin, ended.into()).await?;
+        state.blocks.remove(&begun.0);
         if stored {
             output.set_recorded(Recorded::Record(number));
         }
@@ -62,7 +61,7 @@ impl Recorder {
         error: &BlockError,
         retry: Option<Duration>,
     ) -> Result<(), RecordError> {
-        let ended = BlockEnded {
+        let mut ended = BlockEnded {
             started: begun.0,
             status: BlockStatus::Failed,
             error: Some(error.into()),
@@ -77,7 +76,15 @@ impl Recorder {
             open.is_within(&place, place.path())
         })
         .await?;
-        self.queue(&mut state, place.origin(), ended.into()).await?;
+        let queued = self.queue(&mut state, place.origin(), ended.clone().into()).await;
+        if let Err(RecordError::TooLarge { .. }) = queued {
+            ended.error = Some(ErrorRecord {
+                code: error.code().to_owned(),
+                message: "the error is too large for a record".into(),
+                ..ErrorRecord::default()
+            });
+            self.queue(&mut state, place.origin(), ended.into()).await?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,10 @@
+//! The guide's pages, so that their snippets compile.
+
+#[doc = include_str!("../../docs/guide/blocks.md")]
+pub mod blocks {}
+
+#[doc = include_str!("../../docs/guide/sequencer.md")]
+pub mod sequencer {}
+
+#[doc = include_str!("../../docs/guide/errors.md")]
+pub mod errors {}
