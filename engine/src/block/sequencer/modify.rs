@@ -52,27 +52,36 @@ impl<I: Data, Cur: Data, E> Sequencer<I, Cur, E> {
     }
 
     /// How many arms, elements or blocks of the step before run at once.
-    pub fn max_concurrency(self, at_once: usize) -> Self {
-        let fits = "parallel, then_all, for_each, for_each_background or race";
-        let mut sequencer = self.modify("max_concurrency", fits, |step| match step {
-            Step::Parallel { max, .. }
-            | Step::ForEach { max, .. }
-            | Step::ForEachBackground { max, .. }
-            | Step::Race { max, .. } => Some(*max = at_once.max(1)),
-            _ => None,
-        });
+    pub fn max_concurrency(mut self, at_once: usize) -> Self {
         if at_once == 0 {
-            sequencer.problems.push("max_concurrency must be 1 at least".into());
+            self.problems.push("max_concurrency must be 1 at least".into());
         }
-        sequencer
+        let fits = "parallel, then_all, for_each, for_each_background or race";
+        self.modify(
+            "max_concurrency",
+            fits,
+            |step| match step {
+                Step::Parallel { max, .. }
+                | Step::ForEach { max, .. }
+                | Step::ForEachBackground { max, .. }
+                | Step::Race { max, .. } => Some(max),
+                _ => None,
+            },
+            at_once,
+        )
     }
 
     /// How often the loop before runs its block at most.
     pub fn max_passes(self, passes: u32) -> Self {
-        self.modify("max_passes", "do_until or do_while", |step| match step {
-            Step::Repeat { max, .. } => Some(*max = passes),
-            _ => None,
-        })
+        self.modify(
+            "max_passes",
+            "do_until or do_while",
+            |step| match step {
+                Step::Repeat { max, .. } => Some(max),
+                _ => None,
+            },
+            passes,
+        )
     }
 
     /// The condition under which the `loop_back` before goes back.
@@ -80,35 +89,51 @@ impl<I: Data, Cur: Data, E> Sequencer<I, Cur, E> {
     where
         R: Answer<bool, M>,
     {
-        let asked = condition::<Cur, R, M>(when);
-        self.modify("when", "loop_back", |step| match step {
-            Step::LoopBack { when, .. } => Some(*when = Some(asked)),
-            _ => None,
-        })
+        self.modify(
+            "when",
+            "loop_back",
+            |step| match step {
+                Step::LoopBack { when, .. } => Some(when),
+                _ => None,
+            },
+            Some(condition::<Cur, R, M>(when)),
+        )
     }
 
     /// The `wait_for_work` before waits for all of the work, and then fails with its first failure.
     pub fn fail_on_error(self) -> Self {
-        self.modify("fail_on_error", "wait_for_work", |step| match step {
-            Step::WaitForWork { fail, .. } => Some(*fail = true),
-            _ => None,
-        })
+        self.modify(
+            "fail_on_error",
+            "wait_for_work",
+            |step| match step {
+                Step::WaitForWork { fail, .. } => Some(fail),
+                _ => None,
+            },
+            true,
+        )
     }
 
     /// The `wait_for_work` before fails with a `timeout_error` after this time; the work goes on.
     pub fn timeout(self, after: Duration) -> Self {
-        self.modify("timeout", "wait_for_work", |step| match step {
-            Step::WaitForWork { timeout, .. } => Some(*timeout = Some(after)),
-            _ => None,
-        })
+        self.modify(
+            "timeout",
+            "wait_for_work",
+            |step| match step {
+                Step::WaitForWork { timeout, .. } => Some(timeout),
+                _ => None,
+            },
+            Some(after),
+        )
     }
 
-    fn modify(mut self, method: &str, fits: &str, change: impl FnOnce(&mut Step) -> Option<()>) -> Self {
-        let changed = self.plan.steps.last_mut().and_then(|entry| change(&mut entry.step));
-        if changed.is_none() {
-            self.problems.push(format!(
-                ".{method}(..) says something about the step before it, which must be a {fits}"
-            ));
+    /// Sets what `find` finds in the step before.
+    fn modify<T>(mut self, method: &str, fits: &str, find: impl FnOnce(&mut Step) -> Option<&mut T>, value: T) -> Self {
+        match self.plan.steps.last_mut().and_then(|entry| find(&mut entry.step)) {
+            Some(found) => *found = value,
+            None => {
+                let problem = format!(".{method}(..) says something about the step before it, which must be a {fits}");
+                self.problems.push(problem);
+            }
         }
         self
     }

@@ -29,9 +29,12 @@ pub struct Rescued<E = Value> {
     pub place: Option<String>,
 }
 
+/// Gives what the handler gets of an error that it is for.
+type Matches = Arc<dyn Fn(&BlockError) -> Option<Val> + Send + Sync>;
+
 /// Errors that a handler is for.
 pub struct RescueOn<E> {
-    matches: Arc<dyn Fn(&BlockError) -> Option<Val> + Send + Sync>,
+    matches: Matches,
     _error: PhantomData<fn(E)>,
 }
 
@@ -87,7 +90,7 @@ impl<E: Data> RescueOn<E> {
 
 /// A handler: which errors it is for, and the block that handles them.
 pub struct Rescuer<O = ()> {
-    matches: Arc<dyn Fn(&BlockError) -> Option<Val> + Send + Sync>,
+    matches: Matches,
     pub(super) block: Arc<BlockDef>,
     _output: PhantomData<fn() -> O>,
 }
