@@ -8,3 +8,9 @@ pub mod sequencer {}
 
 #[doc = include_str!("../../docs/guide/errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("../../docs/guide/state.md")]
+pub mod state {}
+
+#[doc = include_str!("../../docs/guide/items.md")]
+pub mod items {}

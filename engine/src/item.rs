@@ -2,16 +2,26 @@
 //! The serde derives here are the form on disk (inside [`crate::record::ItemRecord`]); [`Item`] has none,
 //! because what a client is sent is the API's own type.
 
+mod audience;
+mod body;
+mod content;
+pub(crate) mod emit;
 pub(crate) mod open;
 mod provenance;
 
 use flowstate_log::record::{Record, SubStreamId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+pub use audience::{Audience, Visibility};
+pub use body::{
+    ChangeType, Component, Container, Failure, ItemBody, ResourceChange, Source, StateChange, Status, StepError,
+    ToolCall, ToolOutput,
+};
+pub use content::{ContentPart, Role};
+pub use emit::{ComponentHandle, ContainerHandle, Emit, IntoParts, MessageHandle, ToolHandle};
 pub use provenance::{Phase, Provenance};
 
-use crate::record::{Fact, ItemRecord, ScopeKind};
+use crate::record::{Fact, ItemRecord};
 
 /// How far an item is. All but `InProgress` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,139 +50,6 @@ impl ItemStatus {
     }
 }
 
-/// Whose words a message has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// The model's.
-    Assistant,
-    /// The user's.
-    User,
-    /// The flow's, for the model.
-    System,
-}
-
-impl Role {
-    /// Its name: `assistant`, `user`, `system`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Assistant => "assistant",
-            Self::User => "user",
-            Self::System => "system",
-        }
-    }
-}
-
-/// One part of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ContentPart {
-    /// Text.
-    OutputText {
-        /// The text so far.
-        #[serde(default)]
-        text: String,
-    },
-}
-
-impl ContentPart {
-    /// A part of text.
-    pub fn text(text: impl Into<String>) -> Self {
-        Self::OutputText { text: text.into() }
-    }
-
-    /// The part's text.
-    pub fn as_text(&self) -> &str {
-        match self {
-            Self::OutputText { text } => text,
-        }
-    }
-}
-
-/// Who gets to see an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Visibility {
-    /// Clients.
-    pub client: bool,
-    /// Models, in the history of the session.
-    pub history: bool,
-}
-
-impl Visibility {
-    /// Clients and models.
-    pub const CONVERSATION: Self = Self {
-        client: true,
-        history: true,
-    };
-    /// Clients only.
-    pub const CLIENT: Self = Self {
-        client: true,
-        history: false,
-    };
-}
-
-/// Items that were written without visibility are shown, and kept out of prompts.
-impl Default for Visibility {
-    fn default() -> Self {
-        Self::CLIENT
-    }
-}
-
-/// What an item says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ItemBody {
-    /// Part of the conversation.
-    Message {
-        /// Whose words.
-        role: Role,
-        /// The parts, in order.
-        #[serde(default)]
-        content: Vec<ContentPart>,
-    },
-    /// A state changed. Made from the record of the change, never stored itself.
-    StateChange(StateChange),
-    /// Why a request failed.
-    Error {
-        /// For people.
-        message: String,
-        /// For programs.
-        code: String,
-        /// What else is known.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        details: Option<Value>,
-    },
-}
-
-impl ItemBody {
-    /// The item's type: `message`, `error`, ...
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::Message { .. } => "message",
-            Self::StateChange(_) => "state_change",
-            Self::Error { .. } => "error",
-        }
-    }
-}
-
-/// A state changed. What it became is told of exposed fields only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StateChange {
-    /// Whose.
-    pub scope: ScopeKind,
-    /// `patch`, `set`, `increment`, `push`, `delete_key` or `atomic`.
-    pub operation: String,
-    /// The field, or `field.key`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// What changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delta: Option<Value>,
-    /// Rises with each change of the scope: of a request or session the state's version, of a user or project the commit of the change.
-    pub version: u64,
-}
-
 /// An item as the session remembers it, open ones with what they have so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
@@ -192,6 +69,8 @@ pub struct Item {
     pub visibility: Visibility,
     /// Shown live only, never in a snapshot.
     pub transient: bool,
+    /// The block instance of the container that it is in.
+    pub owned_by: Option<String>,
     /// What it says.
     pub body: ItemBody,
 }
@@ -208,6 +87,7 @@ impl Item {
             provenance: record.provenance,
             visibility: record.visibility,
             transient: record.transient,
+            owned_by: record.owned_by,
             body: record.body,
         }
     }
@@ -230,6 +110,7 @@ impl Item {
             provenance: item.provenance.clone(),
             visibility: Visibility::CLIENT,
             transient: true,
+            owned_by: None,
             body: ItemBody::StateChange(StateChange {
                 scope,
                 operation: operation.to_owned(),

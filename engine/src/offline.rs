@@ -29,7 +29,7 @@ pub fn session_stream(principal: &Principal, session: &str) -> Result<Name, Name
     principal.session_stream(session)
 }
 
-/// The streams of all sessions of a user. The log must have been opened with [`views`].
+/// The streams of all sessions of a user, and the user's own. The log must have been opened with [`views`].
 pub async fn streams_of_user(log: &Log, principal: &Principal, user: &str) -> Result<Vec<StreamId>, ViewError> {
     let prefix = List::User(user).prefix(principal.as_str());
     let (mut found, mut after) = (Vec::new(), None::<Vec<u8>>);
@@ -43,6 +43,10 @@ pub async fn streams_of_user(log: &Log, principal: &Principal, user: &str) -> Re
                 found.push(StreamId(*id));
             }
         }
+    }
+    if let Ok(name) = principal.user_stream(user) {
+        let own = log.stream(&name).await;
+        found.extend(own.map_err(|error| ViewError::Store(error.to_string()))?);
     }
     found.sort_unstable();
     found.dedup();

@@ -250,6 +250,9 @@ pub struct ItemRecord {
     /// Shown live only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transient: bool,
+    /// The block instance of the container that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_by: Option<String>,
     /// What it says.
     pub body: ItemBody,
 }
@@ -662,7 +665,7 @@ mod tests {
         let item = json!({"index": 1, "ts_ms": 2, "status": "failed",
             "provenance": {"block_name": "b", "instance": "r:root:0", "parent": "p", "phase": "main", "step_index": 3,
                 "attempt": 0, "definition": "f/a/root"},
-            "visibility": {"client": true, "history": false},
+            "visibility": {"client": true, "history": false}, "owned_by": "r:root:0",
             "body": {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "t"}]}});
         let error = json!({"index": 0, "ts_ms": 0, "status": "in_progress",
             "provenance": {"block_name": "", "instance": "", "phase": "main"},

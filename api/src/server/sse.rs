@@ -195,6 +195,7 @@ mod tests {
             provenance: Default::default(),
             visibility: Visibility { client, history: true },
             transient: false,
+            owned_by: None,
             body: ItemBody::Message {
                 role: Role::Assistant,
                 content: Vec::new(),

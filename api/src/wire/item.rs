@@ -1,8 +1,12 @@
-//! Items as clients see them, alike in streams and snapshots.
+//! Items as clients see them, alike in streams and snapshots: what all types have. What each has of its own is in `item/body`.
 
-use flowstate_engine::item::{self, ContentPart, ItemBody, Phase};
+mod body;
+
+use flowstate_engine::item::{self, Phase};
 use serde::Serialize;
-use serde_json::Value;
+
+use body::Body;
+pub(crate) use body::Content;
 
 /// An item.
 #[derive(Debug, Serialize)]
@@ -18,41 +22,10 @@ pub(crate) struct Item {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     transient: bool,
     item_visibility: Visibility,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owned_by: Option<String>,
     #[serde(flatten)]
     body: Body,
-}
-
-/// What a type of item has of its own.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Body {
-    Message {
-        role: &'static str,
-        content: Vec<Content>,
-    },
-    StateChange {
-        scope: &'static str,
-        operation: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        path: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        delta: Option<Value>,
-        version: u64,
-    },
-    Error {
-        message: String,
-        code: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        details: Option<Value>,
-    },
-}
-
-/// One part of an item's content.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum Content {
-    /// Text, the only part that takes deltas.
-    OutputText { text: String },
 }
 
 #[derive(Debug, Serialize)]
@@ -92,34 +65,8 @@ impl From<item::Item> for Item {
                 client: item.visibility.client,
                 history: item.visibility.history,
             },
+            owned_by: item.owned_by,
             body: item.body.into(),
-        }
-    }
-}
-
-impl From<ItemBody> for Body {
-    fn from(body: ItemBody) -> Self {
-        match body {
-            ItemBody::Message { role, content } => Self::Message {
-                role: role.as_str(),
-                content: content.into_iter().map(Content::from).collect(),
-            },
-            ItemBody::StateChange(change) => Self::StateChange {
-                scope: change.scope.as_str(),
-                operation: change.operation,
-                path: change.path,
-                delta: change.delta,
-                version: change.version,
-            },
-            ItemBody::Error { message, code, details } => Self::Error { message, code, details },
-        }
-    }
-}
-
-impl From<ContentPart> for Content {
-    fn from(part: ContentPart) -> Self {
-        match part {
-            ContentPart::OutputText { text } => Self::OutputText { text },
         }
     }
 }

@@ -15,7 +15,7 @@ use super::scopes::RunScope;
 use crate::block::BlockDef;
 use crate::error::{AmbiguousBlockName, BlockError, QueryError, RecordError};
 use crate::flow::Flow;
-use crate::item::{Phase, Provenance};
+use crate::item::{Emit, Phase, Provenance};
 use crate::model::Model;
 use crate::projection;
 use crate::record::{Fact, ScopeKind};
@@ -76,6 +76,11 @@ impl Ctx {
         Some(StateRef::new(self.clone(), ScopeKind::Project))
     }
 
+    /// Shows something, as this block.
+    pub fn emit(&self) -> Emit {
+        Emit::new(self.clone())
+    }
+
     /// Waits until everything that the request appended so far is durable and visible to every reader.
     pub async fn durable(&self) -> Result<(), RecordError> {
         self.run.recorder.settle().await
@@ -106,6 +111,7 @@ impl Ctx {
             attempt: 0,
             phase,
             task: MAIN,
+            owned_by: None,
             state: None,
             dispatched: Mutex::default(),
         };
@@ -129,6 +135,7 @@ impl Ctx {
             attempt: 0,
             phase: self.place.phase,
             task: self.place.task,
+            owned_by: self.place.owned_by.clone(),
             state: None,
             dispatched: Mutex::default(),
         })
@@ -188,6 +195,15 @@ impl Ctx {
         self.at(Place {
             phase: Phase::Work,
             task: self.run.work.number(),
+            ..self.place.copy()
+        })
+    }
+
+    /// The same place, inside of the container that this block opened.
+    pub(crate) fn inside_own_container(&self) -> Self {
+        self.at(Place {
+            owned_by: Some(self.place.clone()),
+            state: self.place.state.clone(),
             ..self.place.copy()
         })
     }
@@ -275,6 +291,8 @@ pub(crate) struct Place {
     phase: Phase,
     /// What it is stopped with: the chain, or a piece of background work.
     task: u32,
+    /// The instance whose container it is in.
+    owned_by: Option<Arc<Place>>,
     /// Of this execution, if its block declares one.
     state: Option<Arc<InstanceState>>,
     /// The states of what ran in this one: the last of each name.
@@ -294,6 +312,7 @@ impl Place {
             attempt: self.attempt,
             phase: self.phase,
             task: self.task,
+            owned_by: self.owned_by.clone(),
             state: None,
             dispatched: Mutex::default(),
         }
@@ -331,6 +350,11 @@ impl Place {
 
     fn instance(&self, request: &str) -> String {
         format!("{request}:{}:{}", self.path, self.attempt)
+    }
+
+    /// The instance whose container it is in, if it is in one.
+    pub(super) fn owned_by(&self, request: &str) -> Option<String> {
+        self.owned_by.as_ref().map(|owner| owner.instance(request))
     }
 
     /// What items say of where they come from; `action` is `<flow kind>/<action>`.

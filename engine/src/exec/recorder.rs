@@ -10,7 +10,7 @@
 
 mod blocks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::ctx::Place;
 use crate::error::{BlockError, RecordError, RecoverError};
 use crate::item::open::{OpenItems, closed};
-use crate::item::{ContentPart, ItemBody, ItemStatus, Provenance, Visibility};
+use crate::item::{ContentPart, ItemBody, ItemStatus, Provenance, Status, Visibility};
 use crate::record::{
     ChangeItem, ContentAdded, ContentDelta, ContentDone, Fact, ItemAdded, ItemCompleted, ItemRecord, RequestCompleted,
     RequestFailed, RequestInterrupted, RequestStarted, StateChanged, StateNoted,
@@ -179,6 +179,10 @@ struct State {
     owners: BTreeMap<u32, Arc<Place>>,
     items: u32,
     last_ts_ms: i64,
+    /// Number and time of the items that have a key, by that.
+    keyed: HashMap<String, (u32, i64)>,
+    /// What clients were last told that the request is about.
+    status: Status,
     open: OpenItems,
     /// Text of each open item as it is encoded, in bytes.
     open_bytes: BTreeMap<u32, usize>,
@@ -203,6 +207,8 @@ impl Recorder {
             owners: BTreeMap::new(),
             items: 0,
             last_ts_ms: 0,
+            keyed: HashMap::new(),
+            status: Status::default(),
             open: OpenItems::default(),
             open_bytes: BTreeMap::new(),
             queued: VecDeque::new(),
@@ -256,7 +262,8 @@ impl Recorder {
         body: ItemBody,
     ) -> Result<u32, RecordError> {
         let mut state = self.state.lock().await;
-        let item = self.new_item(&mut state, self.provenance(place), status, visibility, body);
+        let mut item = self.new_item(&mut state, self.provenance(place), status, visibility, body);
+        item.owned_by = place.owned_by(&self.request);
         let index = item.index;
         state.owners.insert(index, place.clone());
         self.queue(&mut state, place.origin(), ItemAdded { item }.into())
@@ -277,6 +284,55 @@ impl Recorder {
         self.queue(&mut state, RUNTIME, ItemAdded { item: item.clone() }.into())
             .await?;
         self.queue(&mut state, RUNTIME, ItemCompleted { item }.into()).await?;
+        Ok(())
+    }
+
+    /// Adds an item of a block that is whole at once. One that has a key takes the place of the one that had it before.
+    pub(crate) async fn add_whole(
+        &self,
+        place: &Place,
+        visibility: Visibility,
+        body: ItemBody,
+    ) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        self.add_whole_to(&mut state, place, visibility, body).await
+    }
+
+    async fn add_whole_to(
+        &self,
+        state: &mut State,
+        place: &Place,
+        visibility: Visibility,
+        body: ItemBody,
+    ) -> Result<(), RecordError> {
+        let key = body.key().map(str::to_owned);
+        let mut item = self.new_item(state, self.provenance(place), ItemStatus::Completed, visibility, body);
+        item.owned_by = place.owned_by(&self.request);
+        if let Some(key) = key {
+            // The time stays what it was, so that the item stays where it was.
+            (item.index, item.ts_ms) = *state.keyed.entry(key).or_insert((item.index, item.ts_ms));
+        }
+        self.queue(state, place.origin(), ItemAdded { item: item.clone() }.into())
+            .await?;
+        self.queue(state, place.origin(), ItemCompleted { item }.into()).await?;
+        Ok(())
+    }
+
+    /// Shows what the request is about, unless it shows just that.
+    pub(crate) async fn set_status(
+        &self,
+        place: &Place,
+        message: Option<String>,
+        blocked: Option<bool>,
+        background_tasks: Option<u32>,
+    ) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        let Some(status) = state.status.changed(message, blocked, background_tasks) else {
+            return Ok(());
+        };
+        let body = ItemBody::Status(status.clone());
+        self.add_whole_to(&mut state, place, Visibility::CLIENT, body).await?;
+        state.status = status;
         Ok(())
     }
 
@@ -322,12 +378,24 @@ impl Recorder {
 
     /// Closes an open item with what it has.
     pub(crate) async fn complete_item(&self, place: &Place, item: u32, status: ItemStatus) -> Result<(), RecordError> {
+        self.complete_item_with(place, item, status, |_| {}).await
+    }
+
+    /// The same, with what became of it in the end.
+    pub(crate) async fn complete_item_with(
+        &self,
+        place: &Place,
+        item: u32,
+        status: ItemStatus,
+        end: impl FnOnce(&mut ItemBody),
+    ) -> Result<(), RecordError> {
         let mut state = self.state.lock().await;
-        let item = state
+        let mut item = state
             .open
             .get(item)
             .cloned()
             .ok_or(RecordError::NotOpen { item, part: 0 })?;
+        end(&mut item.body);
         self.queue(
             &mut state,
             place.origin(),
@@ -502,7 +570,8 @@ impl Recorder {
             status,
             provenance,
             visibility,
-            transient: false,
+            transient: body.is_transient(),
+            owned_by: None,
             body,
         }
     }

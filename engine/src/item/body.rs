@@ -75,7 +75,10 @@ impl ItemBody {
 
     /// Whether an audience can be chosen for it.
     pub fn is_conversation(&self) -> bool {
-        matches!(self, Self::Message { .. } | Self::Reasoning { .. } | Self::ToolOutput(_))
+        matches!(
+            self,
+            Self::Message { .. } | Self::Reasoning { .. } | Self::ToolOutput(_)
+        )
     }
 
     /// Whether items of its type are shown live only, and are in no snapshot.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::item::{ContentPart, ItemBody, ItemStatus};
+use crate::item::{ContentPart, ItemStatus};
 use crate::record::{Fact, ItemRecord};
 
 /// Open items by their number in the request.
@@ -19,13 +19,14 @@ impl OpenItems {
                 self.0.insert(added.item.index, added.item.clone());
             }
             Fact::ContentAdded(added) => {
-                if let Some(ItemBody::Message { content, .. }) = self.0.get_mut(&added.item).map(|item| &mut item.body)
-                {
-                    content.push(added.content.clone());
+                let item = self.0.get_mut(&added.item);
+                if let Some(parts) = item.and_then(|item| item.body.parts_mut()) {
+                    parts.push(added.content.clone());
                 }
             }
             Fact::ContentDelta(delta) => {
-                if let Some(ContentPart::OutputText { text }) = self.part_mut(delta.item, delta.part) {
+                let part = self.part_mut(delta.item, delta.part);
+                if let Some(text) = part.and_then(ContentPart::text_mut) {
                     text.push_str(&delta.delta);
                 }
             }
@@ -45,18 +46,12 @@ impl OpenItems {
 
     /// A part as it is now.
     pub(crate) fn part(&self, item: u32, part: u32) -> Option<&ContentPart> {
-        match &self.0.get(&item)?.body {
-            ItemBody::Message { content, .. } => content.get(part as usize),
-            ItemBody::StateChange(_) | ItemBody::Error { .. } => None,
-        }
+        self.0.get(&item)?.body.parts()?.get(part as usize)
     }
 
     /// How many parts an item has; `None` if it is not open or has none by nature.
     pub(crate) fn parts(&self, item: u32) -> Option<usize> {
-        match &self.0.get(&item)?.body {
-            ItemBody::Message { content, .. } => Some(content.len()),
-            ItemBody::StateChange(_) | ItemBody::Error { .. } => None,
-        }
+        self.0.get(&item)?.body.parts().map(Vec::len)
     }
 
     /// An item as it is now.
@@ -70,10 +65,7 @@ impl OpenItems {
     }
 
     fn part_mut(&mut self, item: u32, part: u32) -> Option<&mut ContentPart> {
-        match &mut self.0.get_mut(&item)?.body {
-            ItemBody::Message { content, .. } => content.get_mut(part as usize),
-            ItemBody::StateChange(_) | ItemBody::Error { .. } => None,
-        }
+        self.0.get_mut(&item)?.body.parts_mut()?.get_mut(part as usize)
     }
 }
 

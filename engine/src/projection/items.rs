@@ -34,6 +34,9 @@ pub(crate) struct ItemEntry {
     pub(crate) client: bool,
     pub(crate) history: bool,
     pub(crate) transient: bool,
+    /// A later item of the request may take its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keyed: bool,
 }
 
 impl ItemEntry {
@@ -55,7 +58,12 @@ impl View for ItemsView {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
+    }
+
+    /// Version 1 had the same rows, without keys.
+    fn upgrade(&self, stream: StreamId, name: &Name, _version: u32, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
+        self.load(stream, name, rows)
     }
 
     fn folds(&self, kind: Kind) -> bool {
@@ -72,8 +80,12 @@ impl View for ItemsView {
         let mut fold = ItemsFold::default();
         for chunk in chunks.values() {
             for entry in from_json::<Vec<ItemEntry>>(chunk)? {
+                let (of, place) = ((entry.sub(), entry.index), fold.entries.len());
                 if entry.completed == 0 {
-                    fold.open.insert((entry.sub(), entry.index), fold.entries.len());
+                    fold.open.insert(of, place);
+                }
+                if entry.keyed {
+                    fold.keyed.insert(of, place);
                 }
                 fold.entries.push(entry);
             }
@@ -88,6 +100,8 @@ pub(crate) struct ItemsFold {
     entries: Vec<ItemEntry>,
     /// Places of the entries that are not completed.
     open: BTreeMap<(SubStreamId, u32), usize>,
+    /// Places of the entries that may be replaced.
+    keyed: BTreeMap<(SubStreamId, u32), usize>,
     changed: BTreeSet<usize>,
 }
 
@@ -130,9 +144,8 @@ impl Fold for ItemsFold {
         };
         let place = match fact {
             Fact::ItemAdded(ItemAdded { item }) => {
-                let place = self.entries.len();
-                self.open.insert((sub, item.index), place);
-                self.entries.push(ItemEntry {
+                let of = (sub, item.index);
+                let entry = ItemEntry {
                     sub: sub.0,
                     index: item.index,
                     ts_ms: item.ts_ms,
@@ -142,11 +155,22 @@ impl Fold for ItemsFold {
                     client: item.visibility.client,
                     history: item.visibility.history,
                     transient: item.transient,
-                });
+                    keyed: item.body.key().is_some(),
+                };
+                // Until the one that takes its place is whole, an item is what it was.
+                let place = *self.keyed.get(&of).unwrap_or(&self.entries.len());
+                self.open.insert(of, place);
+                if place == self.entries.len() {
+                    if entry.keyed {
+                        self.keyed.insert(of, place);
+                    }
+                    self.entries.push(entry);
+                }
                 place
             }
             Fact::ItemCompleted(ItemCompleted { item }) => {
-                let Some(place) = self.open.remove(&(sub, item.index)) else {
+                let of = (sub, item.index);
+                let Some(place) = self.open.remove(&of).or(self.keyed.get(&of).copied()) else {
                     return;
                 };
                 self.entries[place].completed = record.position;
