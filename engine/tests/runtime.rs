@@ -100,11 +100,11 @@ fn chat_flow() -> Flow {
     let misuse = |input: Value, ctx: Ctx| async move {
         let state = ctx.session::<ChatState>();
         match input.as_str() {
-            Some("unknown") => drop(state.inc("tunrs", 1).await?),
-            Some("text") => drop(state.inc("topic", 1).await?),
-            Some("negative") => drop(state.inc("turns", -1).await?),
-            Some("type") => drop(state.patch(json!({"topic": 7})).await?),
-            Some("shape") => drop(state.patch(7).await?),
+            Some("unknown") => state.inc("tunrs", 1).await.map(drop)?,
+            Some("text") => state.inc("topic", 1).await.map(drop)?,
+            Some("negative") => state.inc("turns", -1).await.map(drop)?,
+            Some("type") => state.patch(json!({"topic": 7})).await.map(drop)?,
+            Some("shape") => state.patch(7).await.map(drop)?,
             _ => {
                 state.inc("turns", 2).await?;
                 state.patch(json!({"topic": "tea"})).await?;

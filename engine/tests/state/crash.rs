@@ -139,9 +139,12 @@ async fn perform(ctx: &Ctx, number: usize) -> Result<bool, BlockError> {
     let durable = number % 5 == 4;
     let n = number as i64;
     match number / 2 % 5 {
-        0 => drop(state.inc("n", n).await?),
-        1 => drop(state.push("list", n).await?),
-        2 => drop(state.record_set("map", &format!("k{}", number % 3), n).await?),
+        0 => state.inc("n", n).await.map(drop)?,
+        1 => state.push("list", n).await.map(drop)?,
+        2 => state
+            .record_set("map", &format!("k{}", number % 3), n)
+            .await
+            .map(drop)?,
         3 => drop(
             state
                 .atomic(|state| State {
@@ -150,7 +153,10 @@ async fn perform(ctx: &Ctx, number: usize) -> Result<bool, BlockError> {
                 })
                 .await?,
         ),
-        _ => drop(state.patch(json!({"word": format!("w{n}"), "m": number})).await?),
+        _ => state
+            .patch(json!({"word": format!("w{n}"), "m": number}))
+            .await
+            .map(drop)?,
     }
     if durable {
         ctx.durable().await?;
@@ -220,7 +226,7 @@ fn killed_at_every_append_the_states_are_a_prefix_of_what_was_written() {
                 .expect("a flow");
             let engine = open([flow], &on(disk)).await;
             let left = shown(&engine).await;
-            let prefix = states[durable..=told].iter().any(|state| *state == left);
+            let prefix = states[durable..=told].contains(&left);
             assert!(
                 prefix,
                 "crash {at}, {durable} durable, {told} told: {left} is none of {states:#?}"

@@ -40,11 +40,11 @@ async fn perform(ctx: &Ctx, writer: usize, ops: &[Op]) -> Result<(), BlockError>
     let state = ctx.session::<State>();
     for op in ops {
         match op {
-            Op::Inc(by) => drop(state.inc("n", *by).await?),
-            Op::Push(value) => drop(state.push("list", value).await?),
-            Op::Put(k, value) => drop(state.record_set("map", &key(writer, *k), value).await?),
-            Op::Delete(k) => drop(state.record_delete("map", &key(writer, *k)).await?),
-            Op::Word(word) => drop(state.patch(json!({"word": word})).await?),
+            Op::Inc(by) => state.inc("n", *by).await.map(drop)?,
+            Op::Push(value) => state.push("list", value).await.map(drop)?,
+            Op::Put(k, value) => state.record_set("map", &key(writer, *k), value).await.map(drop)?,
+            Op::Delete(k) => state.record_delete("map", &key(writer, *k)).await.map(drop)?,
+            Op::Word(word) => state.patch(json!({"word": word})).await.map(drop)?,
         }
         // Every write of the request that has returned is seen.
         let seen = state.get().await?;

@@ -29,8 +29,8 @@ async fn rules_hold_for_set_and_atomic_and_commuting_operations_are_kept_off_the
         going("f", |input, ctx| async move {
             let budget = ctx.session::<Budget>();
             match input.as_str().unwrap_or_default() {
-                "inc" => drop(budget.inc("spent", 1).await?),
-                "over" => drop(budget.atomic(|budget| Budget { spent: 51, ..budget }).await?),
+                "inc" => budget.inc("spent", 1).await.map(drop)?,
+                "over" => budget.atomic(|budget| Budget { spent: 51, ..budget }).await.map(drop)?,
                 "limit" => drop(
                     budget
                         .set(Budget {
