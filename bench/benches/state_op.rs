@@ -1,12 +1,13 @@
 //! What a state operation costs a block: `inc` on a session, so many on their way at once, in memory and in a folder; and an `atomic`
 //! after another, which is appended under a version.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::Fact;
 use flowstate_engine::{Principal, Submission};
+use flowstate_log::env::{Env, SystemEnv};
 use flowstate_log::{Options, Storage};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -30,7 +31,7 @@ async fn operate(count: u64, ctx: &Ctx, pipelined: bool) -> Result<u64, BlockErr
             words: vec!["word".into(); 1_000],
         })
         .await?;
-    let started = Instant::now();
+    let clock = SystemEnv::new();
     if pipelined {
         let mut on_their_way = FuturesUnordered::new();
         for _ in 0..count {
@@ -52,7 +53,7 @@ async fn operate(count: u64, ctx: &Ctx, pipelined: bool) -> Result<u64, BlockErr
                 .await?;
         }
     }
-    Ok(started.elapsed().as_nanos() as u64)
+    Ok(clock.monotonic().as_nanos() as u64)
 }
 
 async fn run(engine: &Engine, action: &str, count: u64) -> Duration {

@@ -386,7 +386,8 @@ impl SegmentLog {
 
     /// Tells the writer something in its turn.
     pub(crate) fn command(&self, command: Command) -> Result<(), AppendError> {
-        self.handle.queue.push(command).map_err(|_| AppendError::Closed)
+        let taken = self.handle.queue.push(command);
+        taken.then_some(()).ok_or(AppendError::Closed)
     }
 
     /// Works out what can be worked out before the writer's turn, brings into memory what it decides on, and queues the append.
@@ -415,7 +416,7 @@ impl SegmentLog {
             outcome,
             runtime: tokio::runtime::Handle::try_current().ok(),
         };
-        self.command(Command::Append(queued))?;
+        self.command(Command::Append(Box::new(queued)))?;
         Ok(Appending {
             sequenced,
             outcome: answer,

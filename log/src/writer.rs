@@ -53,7 +53,7 @@ pub(crate) struct Writer {
     /// Has the commits on their way, and a thread that writes them while this one makes the next.
     syncer: Syncer,
     answers: Answers,
-    waiting: VecDeque<Queued>,
+    waiting: VecDeque<Box<Queued>>,
 }
 
 impl Writer {
@@ -191,7 +191,7 @@ impl Writer {
             records: vec![record],
         }]);
         let bytes = queued::bytes_in_commit(&self.shared.limits, &append, true)?;
-        self.waiting.push_back(Queued {
+        self.waiting.push_back(Box::new(Queued {
             append,
             prepared: vec![Prepared::default()],
             forks: Vec::new(),
@@ -201,7 +201,7 @@ impl Writer {
             sequenced: None,
             outcome,
             runtime: None,
-        });
+        }));
         self.finish();
         answer.try_recv().unwrap_or(Err(AppendError::Closed))
     }
@@ -225,7 +225,8 @@ impl Writer {
             let limits = &self.shared.limits;
             let all = frame(open.bytes + bytes);
             let fits = all <= limits.commit_bytes_max && pipeline.at.offset + all as u64 <= open.slot.bytes;
-            if !open.answers.is_empty() && !(fits && open.answers.len() < limits.commit_appends_max) {
+            let full = !fits || open.answers.len() >= limits.commit_appends_max;
+            if full && !open.answers.is_empty() {
                 pipeline.open = Some(open);
                 return;
             }
@@ -234,7 +235,7 @@ impl Writer {
                     shared: &self.shared,
                     before: pipeline.before(),
                 };
-                sequence(base, &mut open, queued, pipeline.at.commit + 1);
+                sequence(base, &mut open, *queued, pipeline.at.commit + 1);
             }
             pipeline.open = Some(open);
             // The one that flies may have landed: what is open follows it then, not when all of this is done.

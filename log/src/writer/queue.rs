@@ -38,11 +38,11 @@ pub(super) enum Until {
 }
 
 impl Queue {
-    /// Puts a command last, unless the queue is closed: then it comes back.
-    pub(crate) fn push(&self, command: Command) -> Result<(), Command> {
+    /// Puts a command last. `false` if the queue is closed.
+    pub(crate) fn push(&self, command: Command) -> bool {
         let mut waiting = self.waiting.lock();
         if waiting.closed {
-            return Err(command);
+            return false;
         }
         let urgent = match &command {
             Command::Append(queued) => {
@@ -60,7 +60,7 @@ impl Queue {
             drop(waiting);
             self.arrived.notify_one();
         }
-        Ok(())
+        true
     }
 
     /// A commit was written, or failed to be.

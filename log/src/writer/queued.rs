@@ -17,7 +17,7 @@ use crate::view::inline::Slot;
 
 /// What the writer is sent.
 pub(crate) enum Command {
-    Append(Queued),
+    Append(Box<Queued>),
     /// Ends the present segment. Answered when everything that was sent before is durable.
     Seal(oneshot::Sender<()>),
     /// Answered after everything that was sent before is durable; nothing is accepted after it.

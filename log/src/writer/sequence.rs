@@ -256,7 +256,6 @@ impl Group {
         let sub_count = |sub: SubStreamId| state.map_or(0, |state| base.sub_count(state, sub));
         for record in &part.records {
             match &record.sub {
-                None => {}
                 Some(Sub::Open(sub, name)) => {
                     let taken =
                         checked.sub_names.contains(name) || self.ahead.subs.contains(name) || base.sub_is_named(name);
@@ -265,11 +264,10 @@ impl Group {
                     }
                     checked.sub_names.insert(name.clone());
                 }
-                Some(Sub::Next(sub)) => {
-                    if !checked.sub_ids.contains(&(id, *sub)) && sub_count(*sub) == 0 {
-                        return Err(AppendError::UnknownSubStream(*sub));
-                    }
+                Some(Sub::Next(sub)) if !checked.sub_ids.contains(&(id, *sub)) && sub_count(*sub) == 0 => {
+                    return Err(AppendError::UnknownSubStream(*sub));
                 }
+                Some(Sub::Next(_)) | None => {}
             }
             if record.kind == Kind::STREAM_TRIMMED {
                 // The fork reads all of it.
