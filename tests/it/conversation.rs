@@ -35,7 +35,8 @@ async fn an_answer_streams_in_the_documented_order() {
         "content.added",
     ];
     expected.extend(vec!["content.delta"; deltas]);
-    expected.extend(["content.done", "item.done", "request.completed"]);
+    // The count of turns goes up: clients are told that the session's state changed, and nothing of it.
+    expected.extend(["content.done", "item.done", "item.added", "request.completed"]);
     assert_eq!(kinds, expected);
     assert_eq!((frames[0].number, frames[1].number), (1, 2));
     for (frame, status) in [(0, "in_progress"), (1, "in_progress"), (frames.len() - 1, "completed")] {
@@ -60,7 +61,7 @@ async fn an_answer_streams_in_the_documented_order() {
         "an item that is whole at once is done as it was added"
     );
 
-    let (added, done) = (&frames[4].data["item"], &frames[frames.len() - 2].data["item"]);
+    let (added, done) = (&frames[4].data["item"], &frames[frames.len() - 3].data["item"]);
     assert_eq!(
         (&added["status"], &added["content"]),
         (&json!("in_progress"), &json!([]))
@@ -80,7 +81,13 @@ async fn an_answer_streams_in_the_documented_order() {
     }
     assert_eq!((&user["itemIndex"], &done["itemIndex"]), (&json!(0), &json!(1)));
     assert_eq!(done["provenance"]["blockName"], "answer");
-    for frame in &frames[5..frames.len() - 2] {
+    let change = &frames[frames.len() - 2].data["item"];
+    assert_eq!(
+        (&change["type"], &change["scope"], &change["operation"]),
+        (&json!("state_change"), &json!("session"), &json!("inc"))
+    );
+    assert_eq!((&change["path"], &change["delta"]), (&Value::Null, &Value::Null));
+    for frame in &frames[5..frames.len() - 3] {
         assert_eq!(
             (&frame.data["itemId"], &frame.data["contentIndex"]),
             (&done["id"], &json!(0))

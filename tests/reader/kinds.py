@@ -16,7 +16,13 @@ KINDS = {
     24: "StateChanged",
     25: "ModelCalled",
     26: "ModelReplied",
+    27: "StateNoted",
     30: "RequestCompleted",
     31: "RequestFailed",
     32: "RequestInterrupted",
+    40: "BlockStarted",
+    41: "BlockEnded",
+    42: "RouteChosen",
+    43: "CancelRequested",
+    44: "InstanceStateChanged",
 }
