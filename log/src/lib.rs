@@ -33,6 +33,7 @@ mod segment;
 mod snapshot;
 mod storage;
 mod tail;
+mod threads;
 pub mod verbs;
 pub mod view;
 pub mod view_store;

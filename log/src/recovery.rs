@@ -53,8 +53,21 @@ pub(crate) fn lock(disk: &dyn Disk) -> Result<Box<dyn std::any::Any + Send + Syn
     })
 }
 
+/// A log that was recovered, before its threads run.
+pub(crate) struct Recovered {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) position: Position,
+    watermark: Watermark,
+    mark: Mark,
+}
+
 /// Opens a log and starts its threads.
 pub(crate) fn open(options: Options, commands: Arc<Queue>) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
+    start(recover(options)?, commands)
+}
+
+/// Checks a log, repairs its end and fills memory.
+pub(crate) fn recover(options: Options) -> Result<Recovered, OpenError> {
     let Options {
         disk,
         view_store,
@@ -120,7 +133,6 @@ pub(crate) fn open(options: Options, commands: Arc<Queue>) -> Result<(Arc<Shared
     watermark.write(&mark).map_err(io("writing the watermark"))?;
 
     let (ready, position) = place(&scan, epoch);
-    let segment_bytes = limits.segment_bytes;
     let slots = Slots::default();
     for slot in scan.slots.iter().filter(|slot| slot.base.load(Ordering::Relaxed) > 0) {
         slots.insert(slot.clone());
@@ -155,7 +167,12 @@ pub(crate) fn open(options: Options, commands: Arc<Queue>) -> Result<(Arc<Shared
         shared.written(slot, last);
     }
     rows::fill(&shared, scan, folded)?;
-    start(shared, commands, position, segment_bytes, watermark, mark)
+    Ok(Recovered {
+        shared,
+        position,
+        watermark,
+        mark,
+    })
 }
 
 fn check_limits(limits: &Limits) -> Result<(), OpenError> {
@@ -248,14 +265,14 @@ fn place(scan: &Scan, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
     (ready, position)
 }
 
-fn start(
-    shared: Arc<Shared>,
-    commands: Arc<Queue>,
-    position: Position,
-    segment_bytes: u64,
-    watermark: Watermark,
-    mark: Mark,
-) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
+fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
+    let Recovered {
+        shared,
+        position,
+        watermark,
+        mark,
+    } = recovered;
+    let segment_bytes = shared.limits.segment_bytes;
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let preparing = {
         let shared = shared.clone();

@@ -7,6 +7,8 @@ pub(crate) mod pipeline;
 pub(crate) mod prepare;
 pub(crate) mod queue;
 pub(crate) mod queued;
+#[cfg(all(test, feature = "schedules"))]
+mod schedules;
 mod sequence;
 pub(crate) mod sync;
 
@@ -27,6 +29,7 @@ use crate::log::{Durability, Shared};
 use crate::record::{Kind, Name, SubStreamId, Subject};
 use crate::segment::Slot;
 use crate::segment::supply::Trouble;
+use crate::threads;
 use crate::view::inline::Folds;
 use ahead::Base;
 use answers::{Answer, Answers};
@@ -39,7 +42,7 @@ use sync::Syncer;
 /// Who is to be told by a task of their runtime is told by the writer if it has nothing else to do and that task has not begun by then.
 const PATIENCE: Duration = Duration::from_micros(200);
 /// While a commit is written, the writer is woken to begin the next one for at least so many records.
-const WORTH_BEGINNING: usize = 8;
+const WORTH_BEGINNING: usize = if threads::FEW { 2 } else { 8 };
 
 /// Bytes of a commit around this many of records, at most.
 fn frame(records: usize) -> usize {
@@ -239,7 +242,7 @@ impl Writer {
             }
             pipeline.open = Some(open);
             // The one that flies may have landed: what is open follows it then, not when all of this is done.
-            MutexGuard::bump(&mut pipeline);
+            threads::MutexGuard::bump(&mut pipeline);
         }
     }
 

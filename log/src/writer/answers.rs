@@ -5,16 +5,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 use super::queued::Held;
 use crate::append::Appended;
 use crate::error::AppendError;
+use crate::threads::{FEW, Mutex, spawn_on};
 
 /// More than so many are a crowd; fewer are told by the writer itself.
-pub(super) const CROWD: usize = 4;
+pub(super) const CROWD: usize = if FEW { 1 } else { 4 };
 
 /// Who waits for an append, what was decided, and what it held.
 pub(super) struct Answer {
@@ -44,7 +44,7 @@ impl Answers {
         match runtime {
             Some(runtime) if crowd && runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
                 let theirs = self.clone();
-                runtime.spawn(async move { theirs.tell() });
+                spawn_on(&runtime, move || theirs.tell());
             }
             _ => self.tell(),
         }

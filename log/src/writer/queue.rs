@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use super::queued::Command;
+use crate::threads::{Condvar, Mutex};
 
 /// Commands in the order in which they are taken.
 #[derive(Default)]

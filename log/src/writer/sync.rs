@@ -1,12 +1,10 @@
 //! The thread beside the writer: writes and syncs one commit after the other, for as long as the writer has the next one open by then.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::pipeline::{Job, Pipeline};
 use super::queue::Queue;
+use crate::threads::{self, Condvar, JoinHandle, Mutex};
 
 /// What the two threads share.
 pub(crate) struct Shared {
@@ -41,7 +39,7 @@ impl Syncer {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(run)?;
+        let thread = threads::Builder::new().name("log-sync".to_owned()).spawn(run)?;
         Ok(Self {
             shared,
             thread: Some(thread),
