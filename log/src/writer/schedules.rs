@@ -269,7 +269,7 @@ impl Way {
             outcome,
             runtime: self.runtime.clone(),
         };
-        self.queue.push(Command::Append(queued)).ok().map(|()| asked)
+        self.queue.push(Command::Append(Box::new(queued))).then_some(asked)
     }
 
     /// A caller that appends three times, and waits for each or for all together, and now and then expects what does not hold.
@@ -300,7 +300,7 @@ impl Way {
     fn command(&self, command: fn(oneshot::Sender<()>) -> Command) -> Result<(), oneshot::error::RecvError> {
         let (done, answer) = oneshot::channel();
         // One that comes too late is dropped, and with it who would answer.
-        drop(self.queue.push(command(done)));
+        let _ = self.queue.push(command(done));
         shuttle::future::block_on(answer)
     }
 }
@@ -560,4 +560,13 @@ fn sealing_waits_for_what_was_sent_before_and_ends_the_segment() {
             answered
         },
     );
+}
+
+#[test]
+fn a_queue_that_is_closed_while_the_writer_rests_ends_it() {
+    explore(Scenario::default(), |way| {
+        let answered = crowd(way);
+        way.queue.close();
+        answered
+    });
 }
