@@ -152,33 +152,45 @@ impl Segment {
     }
 
     /// Checks that the records are the ones asked for, fetches payloads that lie in blobs, and takes away what was erased.
-    fn whole(&self, shared: &Shared, records: Vec<Record>, access: Access) -> Result<Option<Vec<Record>>, ReadError> {
-        let spilled = |record: &Record| record.extras.blob.is_some() && !self.erased;
-        if access == Access::Now && records.iter().any(spilled) {
+    fn whole(
+        &self,
+        shared: &Shared,
+        mut records: Vec<Record>,
+        access: Access,
+    ) -> Result<Option<Vec<Record>>, ReadError> {
+        let spilled = |record: &Record| record.extras.blob.filter(|_| !self.erased);
+        if access == Access::Now && records.iter().any(|record| spilled(record).is_some()) {
             return Ok(None);
         }
-        let mut bytes = 0;
-        let bounded = |(position, record): &(u64, Record)| {
-            let spilled = record.extras.blob.filter(|_| !self.erased).map_or(0, |blob| blob.bytes);
-            bytes += usize::try_from(spilled).unwrap_or(usize::MAX);
-            *position == self.from || bytes <= self.bytes_max
-        };
-        let bounded = (self.from..).zip(records).take_while(bounded);
-        let checked = bounded.map(|(position, mut record)| {
-            if record.stream != self.cell.id || record.position != position {
-                return Err(self.corrupt(position, "another record stands in its place"));
+        let (mut bytes, mut whole) = (0, 0);
+        for (position, record) in (self.from..).zip(&mut records) {
+            bytes += spilled(record).map_or(0, |blob| usize::try_from(blob.bytes).unwrap_or(usize::MAX));
+            if whole > 0 && bytes > self.bytes_max {
+                break;
             }
-            if self.erased {
-                record.erased = true;
-                record.payload = Bytes::new();
-                record.extras = crate::record::Extras::default();
-            } else if let Some(blob) = record.extras.blob {
-                let content = shared.blobs.read(self.cell.name.principal(), &blob);
-                record.payload = content.map_err(|what| self.corrupt(position, &what))?;
+            match self.complete(shared, position, record) {
+                Ok(()) => whole += 1,
+                Err(error) if whole == 0 => return Err(error),
+                Err(_) => break,
             }
-            Ok(record)
-        });
-        up_to_damage(checked).map(Some)
+        }
+        records.truncate(whole);
+        Ok(Some(records))
+    }
+
+    fn complete(&self, shared: &Shared, position: u64, record: &mut Record) -> Result<(), ReadError> {
+        if record.stream != self.cell.id || record.position != position {
+            return Err(self.corrupt(position, "another record stands in its place"));
+        }
+        if self.erased {
+            record.erased = true;
+            record.payload = Bytes::new();
+            record.extras = crate::record::Extras::default();
+        } else if let Some(blob) = record.extras.blob {
+            let content = shared.blobs.read(self.cell.name.principal(), &blob);
+            record.payload = content.map_err(|what| self.corrupt(position, &what))?;
+        }
+        Ok(())
     }
 
     fn corrupt(&self, position: u64, what: &str) -> ReadError {
