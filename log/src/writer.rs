@@ -158,7 +158,7 @@ impl Writer {
 
     /// Sleeps until there is something to do. Nobody is left without an answer meanwhile.
     fn rest(&self, until: Until) {
-        if self.answers.wait() {
+        if self.answers.are_waiting() {
             self.queue.sleep(until, Some(PATIENCE));
             self.answers.tell();
         } else {

@@ -51,7 +51,7 @@ impl Answers {
     }
 
     /// Whether there is something that nobody has begun to tell.
-    pub(super) fn wait(&self) -> bool {
+    pub(super) fn are_waiting(&self) -> bool {
         !self.waiting.lock().answers.is_empty()
     }
 

@@ -20,7 +20,7 @@ use crate::view::inline::Folds;
 
 /// A record of the commit being made.
 pub(super) struct Sequenced {
-    /// Its stream's number in [`Group::cells`].
+    /// Its stream's number in [`Ahead::streams`].
     pub(super) stream: usize,
     pub(super) header: RecordHeader,
     pub(super) extras: Extras,
