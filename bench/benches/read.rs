@@ -1,7 +1,9 @@
 //! W2 and W3: resumes of 100 records at random places, and all streams in order, from each place that records can be in; beside them
-//! the same reads from a file that has the streams one after the other, and from one in the order of W2 with an index in memory.
+//! the limits: the same reads from a file that has the streams one after the other (`by-stream`), and from one in the order of W2 with an
+//! index in memory (`interleaved`).
 //!
 //! FLOWSTATE_BENCH_RECORDS: records (500,000), in FLOWSTATE_BENCH_STREAMS streams (1,000). FLOWSTATE_BENCH_RESUMES: a round (3,000).
+//! Arguments name rows: `cargo bench -p flowstate-bench --bench read -- by-stream cached`.
 
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use flowstate_bench::drive::Ran;
 use flowstate_bench::layout::Layout;
 use flowstate_bench::load::{groups, load, settle, stream_ids};
-use flowstate_bench::table::{print_load, rounds, size};
+use flowstate_bench::table::{named, print_load, rounds, size};
 use flowstate_bench::timed;
 use flowstate_bench::words::Random;
 use flowstate_log::limits::Limits;
@@ -135,23 +137,19 @@ fn main() {
     let layout = |name: &str, records: &mut dyn Iterator<Item = (u64, Bytes)>| {
         Place::File(Layout::create(&path(name), streams, records).expect("a file"))
     };
-    let places = [
-        ("limit: by stream", layout("by-stream", &mut by_stream.into_iter())),
-        ("limit: interleaved", layout("interleaved", &mut order())),
-        ("tail in memory", tail),
+    let mut places = vec![
+        ("by-stream", layout("by-stream", &mut by_stream.into_iter())),
+        ("interleaved", layout("interleaved", &mut order())),
+        ("tail", tail),
         (
             "segments",
             Place::log(&runtime, &path("unclustered"), streams, unclustered.clone()),
         ),
-        (
-            "runs, cached",
-            Place::log(&runtime, &path("clustered"), streams, clustered),
-        ),
-        (
-            "runs, no cache",
-            Place::log(&runtime, &path("uncached"), streams, uncached),
-        ),
+        ("cached", Place::log(&runtime, &path("clustered"), streams, clustered)),
+        ("uncached", Place::log(&runtime, &path("uncached"), streams, uncached)),
     ];
+    let rows = named(&places.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    places.retain(|(name, _)| rows.contains(name));
     print_load();
     println!("{records} records in {streams} streams; resumes of {RECORDS}");
     println!(

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(crate) use extras::extras_bytes;
 pub(crate) use v2::{COMMIT_FRAME, FORMAT};
 
-use crate::record::{Digest, Extras, Record};
+use crate::record::{Carried, Digest, Record};
 use v1::{FRAME, RECORD_HEADER_FRAME, RecordHeader};
 
 /// Commits start at multiples of this, so that a scan for them can stride.
@@ -76,7 +76,7 @@ pub(crate) fn records_digest<'a>(digests: impl IntoIterator<Item = &'a Digest>) 
 }
 
 /// Appends one record frame; `header`'s two lengths are filled in here. Returns the frame's length.
-pub(crate) fn encode_record(into: &mut Vec<u8>, header: &mut RecordHeader, extras: &Extras, payload: &[u8]) -> usize {
+pub(crate) fn encode_record(into: &mut Vec<u8>, header: &mut RecordHeader, extras: &Carried, payload: &[u8]) -> usize {
     let start = into.len();
     header.extras_bytes = extras_bytes(extras) as u16;
     header.payload_bytes = payload.len() as u32;
@@ -106,15 +106,30 @@ pub(crate) fn decode_header(bytes: &[u8]) -> Result<(RecordHeader, usize), &'sta
 
 /// A whole record from the start of `bytes`, every checksum checked. The payload shares `bytes`.
 pub(crate) fn decode_record(bytes: &Bytes) -> Result<(Record, usize), &'static str> {
-    let (header, length) = decode_header(bytes)?;
-    let body = v1::RECORD_HEADER_FRAME..length - 4;
-    let stored = u32::from_le_bytes(bytes[length - 4..length].try_into().map_err(|_| "short record")?);
-    if crc32fast::hash(&bytes[body.clone()]) != stored {
+    decode_record_at(bytes, 0, |record| record)
+}
+
+/// The same from within `bytes`, made where `put` wants it: records are large, and there may be many.
+#[inline(always)]
+pub(crate) fn decode_record_at<T>(
+    bytes: &Bytes,
+    at: usize,
+    put: impl FnOnce(Record) -> T,
+) -> Result<(T, usize), &'static str> {
+    let frame = bytes.get(at..).unwrap_or_default();
+    let header = v1::record_header(frame)?;
+    let (extras, payload) = header.lengths();
+    let length = frame_bytes(extras, payload);
+    let rest = frame
+        .get(RECORD_HEADER_FRAME..length)
+        .ok_or("the record is longer than what was stored")?;
+    let (body, stored) = rest.split_at(extras + payload);
+    if crc32fast::hash(body).to_le_bytes() != stored {
         return Err("the payload's checksum does not hold");
     }
-    let extras = body.start..body.start + header.extras_bytes as usize;
-    let decoded = extras::decode(&bytes[extras.clone()]).ok_or("what it carries beside its payload is malformed")?;
-    Ok((header.into_record(decoded, bytes.slice(extras.end..body.end)), length))
+    let carried = extras::decode(&body[..extras]).ok_or("what it carries beside its payload is malformed")?;
+    let start = at + RECORD_HEADER_FRAME + extras;
+    Ok((put(header.record(carried, bytes.slice(start..start + payload))), length))
 }
 
 /// Opens a commit frame: room for its header, which [`finish_commit`] fills in.
@@ -225,10 +240,10 @@ mod tests {
             seed: u64, payload in proptest::collection::vec(any::<u8>(), 0..300),
             stream in proptest::option::of(("[a-zé]{0,9}", "\\PC{1,40}")), sub in proptest::option::of(("", "[a-z:/]{1,20}")),
         ) {
-            let extras = Extras {
+            let extras = Carried {
                 stream: stream.map(|(p, n)| name(&p, &n)),
                 sub_stream: sub.map(|(p, n)| name(&p, &n)),
-                ..Extras::default()
+                ..Carried::default()
             };
             let mut bytes = Vec::new();
             let length = encode_record(&mut bytes, &mut header(seed), &extras, &payload);
@@ -239,7 +254,7 @@ mod tests {
             prop_assert_eq!(record.stream, StreamId([seed as u8; 16]));
             prop_assert_eq!(record.sub, Some((SubStreamId([7; 16]), seed / 2 + 1)));
             prop_assert_eq!((record.kind, record.subject, record.time_us), (Kind(21), Subject(1), -5));
-            prop_assert_eq!(record.extras, extras);
+            prop_assert_eq!(&*record.extras, &extras);
             prop_assert_eq!(&record.payload[..], &payload[..]);
         }
     }
@@ -252,7 +267,7 @@ mod tests {
             let _ = extras::decode(&bytes);
             // Behind checksums that hold, too: what they cover is not thereby what was meant.
             let mut frame = Vec::new();
-            encode_record(&mut frame, &mut header(seed), &Extras::default(), &bytes);
+            encode_record(&mut frame, &mut header(seed), &Carried::default(), &bytes);
             let at = at.index(bytes.len() + 1);
             let extras_bytes = u16::try_from(at).expect("few bytes").to_le_bytes();
             frame[96..98].copy_from_slice(&extras_bytes);
@@ -269,9 +284,9 @@ mod tests {
 
     #[test]
     fn every_single_bit_flip_of_a_record_is_found() {
-        let extras = Extras {
+        let extras = Carried {
             stream: Some(name("p", "session/s")),
-            ..Extras::default()
+            ..Carried::default()
         };
         let mut intact = Vec::new();
         encode_record(&mut intact, &mut header(1), &extras, b"{\"delta\":\"hello \"}");
@@ -290,7 +305,7 @@ mod tests {
         let commit = |payload: &[u8]| {
             let mut buffer = Vec::new();
             begin_commit(&mut buffer);
-            encode_record(&mut buffer, &mut header(1), &Extras::default(), payload);
+            encode_record(&mut buffer, &mut header(1), &Carried::default(), payload);
             (finish_commit(&mut buffer, CommitHeader::default()).0, buffer)
         };
         let (one, two) = (commit(b"one"), commit(b"two"));
@@ -305,7 +320,7 @@ mod tests {
     fn a_commit_is_intact_only_whole() {
         let mut buffer = Vec::new();
         begin_commit(&mut buffer);
-        encode_record(&mut buffer, &mut header(1), &Extras::default(), b"payload");
+        encode_record(&mut buffer, &mut header(1), &Carried::default(), b"payload");
         let (hash, _) = finish_commit(&mut buffer, CommitHeader::default());
         let frame = decode_commit(&buffer).expect("an intact commit");
         assert_eq!((frame.bytes + TERMINATOR, frame.hash), (buffer.len(), hash));

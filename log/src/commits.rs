@@ -9,7 +9,6 @@ use bytes::Bytes;
 use crate::codec;
 use crate::cursor::CommitCursor;
 use crate::error::ReadError;
-use crate::levels;
 use crate::log::Shared;
 use crate::record::{Extras, Record};
 use crate::run::Run;
@@ -195,7 +194,7 @@ fn from_run(
         if cut && kept.last_key_value().is_some_and(|(last, _)| key > *last) {
             continue;
         }
-        let record = levels::decode(&entry).map_err(|what| ReadError::Corrupt {
+        let record = entry.record().map_err(|what| ReadError::Corrupt {
             stream: entry.stream(),
             position: entry.position(),
             what: what.to_owned(),

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::codec;
 use crate::error::ReadError;
 use crate::index::Cell;
 use crate::read::Bounds;
-use crate::record::Record;
-use crate::run::{Access, Entry, Form, Run, RunError};
+use crate::record::{Record, StreamId};
+use crate::run::{Access, Run, RunError};
 
 /// The runs of a log, in the order of their commits, which they have without a gap.
 #[derive(Default)]
@@ -32,7 +31,8 @@ impl PresentLevels {
 }
 
 impl Levels {
-    /// Records of one stream from `from` to at most `to`, as long as they lie in one run; `None` if that would block and `access` is `Now`.
+    /// Records of one stream from `from` to at most `to`; `None` if that would block and `access` is `Now`. Ends early where going on would
+    /// wait and may not, or where something is damaged: to go on, ask again after the last.
     pub(crate) fn read(
         &self,
         cell: &Cell,
@@ -41,63 +41,64 @@ impl Levels {
         bounds: Bounds,
         access: Access,
     ) -> Result<Option<Vec<Record>>, ReadError> {
-        let corrupt = |position: u64, what: String| ReadError::Corrupt {
-            stream: cell.id,
-            position,
-            what,
-        };
-        let failed = |error: RunError| match error {
-            RunError::WouldBlock { .. } => Ok(None),
-            RunError::Io { what, source } => Err(ReadError::Io {
-                name: what,
-                message: source.to_string(),
-            }),
-            other => Err(corrupt(from, other.to_string())),
-        };
+        let to = to.min(from.saturating_add(bounds.records as u64 - 1));
+        let mut records = Vec::with_capacity((to - from).min(ROOM) as usize + 1);
+        let mut bytes = bounds.bytes;
+        while let next = from + records.len() as u64
+            && next <= to
+            && (bytes > 0 || records.is_empty())
+        {
+            let before = records.len();
+            match self.extend(cell.id, next, to, &mut bytes, access, &mut records) {
+                // A run that ended early, at its bound or before a damage.
+                Ok(()) if records.len() > before => {}
+                Ok(()) | Err(_) if before > 0 => break,
+                Ok(()) => {
+                    return Err(ReadError::Corrupt {
+                        stream: cell.id,
+                        position: next,
+                        what: "no run has it".to_owned(),
+                    });
+                }
+                Err(RunError::WouldBlock { .. }) => return Ok(None),
+                Err(RunError::Io { what, source }) => {
+                    return Err(ReadError::Io {
+                        name: what,
+                        message: source.to_string(),
+                    });
+                }
+                Err(other) => {
+                    return Err(ReadError::Corrupt {
+                        stream: cell.id,
+                        position: next,
+                        what: other.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(Some(records))
+    }
+
+    /// Adds what the run with the record `from` has up to `to`; nothing if no run has it.
+    fn extend(
+        &self,
+        stream: StreamId,
+        from: u64,
+        to: u64,
+        bytes: &mut usize,
+        access: Access,
+        records: &mut Vec<Record>,
+    ) -> Result<(), RunError> {
         // Newer ones first: what is read is mostly new.
         for run in self.runs.iter().rev() {
-            let span = match run.span(cell.id, access) {
-                Ok(span) => span,
-                Err(error) => return failed(error),
-            };
-            let Some(span) = span.filter(|span| span.first <= from && from <= span.last) else {
-                continue;
-            };
-            let to = to.min(span.last).min(from.saturating_add(bounds.records as u64 - 1));
-            let entries = match run.read(cell.id, from, to, bounds.bytes, access) {
-                Ok(entries) => entries,
-                Err(error) => return failed(error),
-            };
-            let decoded = entries
-                .iter()
-                .map(|entry| decode(entry).map_err(|what| corrupt(entry.position(), what.to_owned())));
-            return up_to_damage(decoded).map(Some);
+            let span = run.span(stream, access)?;
+            if let Some(span) = span.filter(|span| (span.first..=span.last).contains(&from)) {
+                return run.read(stream, from, to.min(span.last), bytes, access, records);
+            }
         }
-        Err(corrupt(from, "no run has it".to_owned()))
+        Ok(())
     }
 }
 
-/// All of them, or those before the first that is damaged; its error if that is the first of all.
-pub(crate) fn up_to_damage(records: impl Iterator<Item = Result<Record, ReadError>>) -> Result<Vec<Record>, ReadError> {
-    let mut whole = Vec::with_capacity(records.size_hint().0);
-    for record in records {
-        match record {
-            Ok(record) => whole.push(record),
-            Err(error) if whole.is_empty() => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(whole)
-}
-
-/// The record of an entry, every checksum checked.
-pub(crate) fn decode(entry: &Entry) -> Result<Record, &'static str> {
-    match entry.form {
-        Form::Whole => codec::decode_record(&entry.frame).map(|(record, _)| record),
-        Form::Erased => {
-            let mut record = entry.header.into_record(Default::default(), bytes::Bytes::new());
-            record.erased = true;
-            Ok(record)
-        }
-    }
-}
+/// Records that a read makes room for at first.
+const ROOM: u64 = 1_000;

@@ -1,6 +1,7 @@
 //! What the log keeps: records, and the names and numbers that they carry. Bytes on disk are in `codec`.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -198,9 +199,55 @@ pub struct Record {
     pub erased: bool,
 }
 
-/// What few records have: names that they introduce, where a fork begins, the key of a repeatable append, a payload kept elsewhere.
+/// What few records have, read and written as the [`Carried`] that it is. Kept apart from the record, which is small without it.
+#[derive(Clone, Default)]
+pub struct Extras(Option<Box<Carried>>);
+
+static NOTHING: Carried = Carried {
+    stream: None,
+    sub_stream: None,
+    parent: None,
+    repeatable: None,
+    blob: None,
+};
+
+impl Deref for Extras {
+    type Target = Carried;
+
+    fn deref(&self) -> &Carried {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Extras {
+    fn deref_mut(&mut self) -> &mut Carried {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl From<Carried> for Extras {
+    fn from(carried: Carried) -> Self {
+        Self((carried != NOTHING).then(|| Box::new(carried)))
+    }
+}
+
+impl PartialEq for Extras {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Extras {}
+
+impl fmt::Debug for Extras {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// Names that a record introduces, where a fork begins, the key of a repeatable append, a payload kept elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Extras {
+pub struct Carried {
     /// Set on the first record of a stream.
     pub stream: Option<Name>,
     /// Set on the first record of a sub-stream.

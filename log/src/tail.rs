@@ -39,19 +39,27 @@ impl Tail {
         }
     }
 
-    /// Fills in the frames that it has, in one visit.
-    pub(crate) fn lookup(&self, locs: &[Loc], frames: &mut [Option<Bytes>]) {
+    /// The commits that the last ones of `locs` lie in, and where, as many as it has, in one visit. Places are given in their order.
+    pub(crate) fn keep(&self, locs: &[Loc]) -> Vec<(Bytes, usize)> {
         let kept = self.kept.read();
-        for (loc, frame) in locs.iter().zip(frames) {
+        let Some((generation, offset, _)) = kept.commits.front() else {
+            return Vec::new();
+        };
+        let first = locs.partition_point(|loc| (loc.generation, loc.offset) < (*generation, *offset));
+        let mut found = Vec::with_capacity(locs.len() - first);
+        for loc in &locs[first..] {
             let after = kept
                 .commits
                 .partition_point(|(generation, offset, _)| (*generation, *offset) <= (loc.generation, loc.offset));
-            *frame = after.checked_sub(1).and_then(|at| {
-                let (generation, offset, commit) = &kept.commits[at];
-                let start = (loc.offset - offset) as usize;
-                let end = start + loc.bytes as usize;
-                (*generation == loc.generation && end <= commit.len()).then(|| commit.slice(start..end))
-            });
+            let (generation, offset, commit) = &kept.commits[after - 1];
+            let at = (loc.offset - offset) as usize;
+            if *generation != loc.generation || at + loc.bytes as usize > commit.len() {
+                // Not what the index says: let it be read from the disk, with all before it.
+                found.clear();
+                continue;
+            }
+            found.push((commit.clone(), at));
         }
+        found
     }
 }

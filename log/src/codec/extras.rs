@@ -1,7 +1,7 @@
 //! What few records carry beside their payload, in front of it: a byte of flags, then for each flag set, lowest first, its content.
 
 use crate::append::AppendedPart;
-use crate::record::{BlobRef, Digest, Extras, IdempotencyKey, Name, Parent, Repeatable, StreamId};
+use crate::record::{BlobRef, Carried, Digest, Extras, IdempotencyKey, Name, Parent, Repeatable, StreamId};
 
 const STREAM: u8 = 1;
 const SUB_STREAM: u8 = 2;
@@ -13,7 +13,7 @@ const KNOWN: u8 = STREAM | SUB_STREAM | PARENT | REPEATABLE | BLOB;
 const PART: usize = 16 + 8 + 8;
 
 /// Length of the encoded extras; 0 if there are none.
-pub(crate) fn extras_bytes(extras: &Extras) -> usize {
+pub(crate) fn extras_bytes(extras: &Carried) -> usize {
     let name = |name: &Name| 4 + name.principal().len() + name.name().len();
     let bytes = extras.stream.as_ref().map_or(0, name)
         + extras.sub_stream.as_ref().map_or(0, name)
@@ -29,8 +29,8 @@ fn repeatable_bytes(key: &IdempotencyKey, parts: usize) -> usize {
     1 + key.bytes().len() + 8 + 2 + parts * PART
 }
 
-pub(super) fn encode(into: &mut Vec<u8>, extras: &Extras) {
-    let Extras {
+pub(super) fn encode(into: &mut Vec<u8>, extras: &Carried) {
+    let Carried {
         stream,
         sub_stream,
         parent,
@@ -82,10 +82,10 @@ pub(super) fn encode(into: &mut Vec<u8>, extras: &Extras) {
 
 /// `None` if the bytes are not extras, or are followed by others.
 pub(super) fn decode(bytes: &[u8]) -> Option<Extras> {
-    let mut extras = Extras::default();
     let Some((flags, rest)) = bytes.split_first() else {
-        return Some(extras);
+        return Some(Extras::default());
     };
+    let mut extras = Carried::default();
     if flags & !KNOWN != 0 {
         return None;
     }
@@ -128,7 +128,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Extras> {
             bytes: rest.number()?,
         });
     }
-    rest.0.is_empty().then_some(extras)
+    rest.0.is_empty().then(|| extras.into())
 }
 
 struct Rest<'a>(&'a [u8]);

@@ -45,6 +45,8 @@ struct Header {
     previous_hash: u64,
 }
 
+const MALFORMED: &str = "the header is malformed";
+
 const RECORD_HEADER: usize = size_of::<ArchivedRecordHeader>();
 const COMMIT_HEADER: usize = size_of::<ArchivedHeader>();
 const _: () = assert!(RECORD_HEADER == 102 && COMMIT_HEADER == 72, "the format has changed");
@@ -93,6 +95,13 @@ pub(crate) fn put_record_header(into: &mut Vec<u8>, header: &RecordHeader) {
 }
 
 pub(crate) fn get_record_header(bytes: &[u8]) -> Result<RecordHeader, &'static str> {
+    let header = record_header(bytes)?;
+    rkyv::deserialize::<RecordHeader, rancor::Error>(header).map_err(|_| MALFORMED)
+}
+
+/// The record header at the start of `bytes`, where it stands, after its checksum held.
+#[inline(always)]
+pub(super) fn record_header(bytes: &[u8]) -> Result<&ArchivedRecordHeader, &'static str> {
     let frame = bytes
         .get(..RECORD_HEADER_FRAME)
         .ok_or("the record is longer than what was stored")?;
@@ -100,7 +109,38 @@ pub(crate) fn get_record_header(bytes: &[u8]) -> Result<RecordHeader, &'static s
     if crc32fast::hash(header).to_le_bytes() != crc {
         return Err("the header's checksum does not hold");
     }
-    rkyv::from_bytes::<RecordHeader, rancor::Error>(header).map_err(|_| "the header is malformed")
+    rkyv::access::<ArchivedRecordHeader, rancor::Error>(header).map_err(|_| MALFORMED)
+}
+
+impl ArchivedRecordHeader {
+    /// Lengths of what follows the header: extras and payload.
+    #[inline(always)]
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        (
+            self.extras_bytes.to_native() as usize,
+            self.payload_bytes.to_native() as usize,
+        )
+    }
+
+    #[inline(always)]
+    pub(super) fn record(&self, extras: Extras, payload: bytes::Bytes) -> Record {
+        let sub_number = self.sub_number.to_native();
+        Record {
+            stream: StreamId(self.stream),
+            position: self.position.to_native(),
+            sub: (sub_number > 0).then_some((SubStreamId(self.sub_stream), sub_number)),
+            subject: Subject(self.subject.to_native()),
+            kind: Kind(self.kind.to_native()),
+            commit: self.commit.to_native(),
+            index: self.index.to_native(),
+            time_us: self.time_us.to_native(),
+            causation: self.causation,
+            origin: self.origin.to_native(),
+            extras,
+            payload,
+            erased: false,
+        }
+    }
 }
 
 /// The commit header at the start of `bytes`, if it checks.

@@ -10,7 +10,6 @@ use super::held::{Held, HeldRun};
 use super::report::{CommitRecords, Damage};
 use super::slots::CommitAt;
 use crate::codec::{self, CommitHead};
-use crate::levels;
 use crate::run::{Run, Salvage};
 
 /// Bytes of commits that are put in order at once.
@@ -173,7 +172,7 @@ impl<'a> Commits<'a> {
             let decoded = match entry {
                 Ok(entry) if (next..=last).contains(&entry.header.commit) => {
                     let key = (entry.stream(), entry.position());
-                    levels::decode(&entry).map_err(|what| {
+                    entry.record().map_err(|what| {
                         let damage = Damage::in_file(held.name(), what);
                         damage.of_commit(entry.header.commit).of_record(key.0, key.1)
                     })

@@ -13,7 +13,6 @@ use super::records::{Found, Merged};
 use crate::blob::Blobs;
 use crate::codec;
 use crate::index::ERASED;
-use crate::levels;
 use crate::record::{BlobRef, Digest, Kind, Name, Record, StreamId};
 use crate::run::Access;
 
@@ -75,9 +74,8 @@ impl Folder {
                 continue;
             };
             for position in [span.first, span.snapshot] {
-                let entries = run.read(stream, position, position, usize::MAX, Access::Wait).ok()?;
-                let record = entries.first().and_then(|entry| levels::decode(entry).ok());
-                if let Some(name) = record.and_then(|record| record.extras.stream) {
+                let record = run.record(stream, position).ok()?;
+                if let Some(name) = record.and_then(|record| record.extras.stream.clone()) {
                     return Some(name);
                 }
             }
@@ -154,9 +152,8 @@ pub(super) fn record_in_runs(held: &Held, stream: StreamId, position: u64) -> Op
     for run in held.runs.iter().rev().filter_map(|held| held.run.as_ref()) {
         let span = run.span(stream, Access::Wait).ok()?;
         if span.is_some_and(|span| (span.first..=span.last).contains(&position)) {
-            let entries = run.read(stream, position, position, usize::MAX, Access::Wait).ok()?;
-            if let Some(entry) = entries.first() {
-                return levels::decode(entry).ok().map(Some);
+            if let Some(record) = run.record(stream, position).ok()? {
+                return Some(Some(record));
             }
         }
     }

@@ -64,9 +64,9 @@ impl Places {
                 let stream = StreamId(header.stream);
                 if header.extras_bytes > 0
                     && let Ok((record, _)) = codec::decode_record(&bytes.slice(offset..end))
-                    && let Some(name) = record.extras.stream
+                    && let Some(name) = &record.extras.stream
                 {
-                    places.names.insert(stream, name);
+                    places.names.insert(stream, name.clone());
                 }
                 places.records.push(RecordAt {
                     stream,

@@ -8,7 +8,6 @@ use super::Folder;
 use super::held::Held;
 use super::places::{RecordAt, record_at};
 use super::report::Damage;
-use crate::levels;
 use crate::record::{Name, Record, StreamId};
 use crate::run::{Entry, Salvage};
 
@@ -220,7 +219,7 @@ impl Folder {
     pub(super) fn decode(&self, found: &Found, held: &Held) -> Option<Result<Record, Damage>> {
         let (stream, position) = found.key();
         match found {
-            Found::Run(entry) => Some(levels::decode(entry).map_err(|what| {
+            Found::Run(entry) => Some(entry.record().map_err(|what| {
                 let file = held.runs.iter().find(|run| {
                     let range = run.entry.first..=run.entry.last;
                     range.contains(&entry.header.commit)

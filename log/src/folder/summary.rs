@@ -121,8 +121,8 @@ pub(super) fn streams(folder: &Folder) -> Result<Vec<StreamSummary>, FolderError
         stream.records += 1;
         stream.last = record.position;
         stream.last_time_us = stream.last_time_us.max(record.time_us);
-        if let Some(name) = record.extras.stream {
-            stream.name = Some(name);
+        if let Some(name) = &record.extras.stream {
+            stream.name = Some(name.clone());
         }
         stream.parent = stream.parent.or(record.extras.parent);
         match record.kind {

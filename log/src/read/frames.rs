@@ -8,9 +8,9 @@ use super::Bounds;
 use crate::codec;
 use crate::error::ReadError;
 use crate::index::{Cell, Loc};
-use crate::levels::{Levels, up_to_damage};
+use crate::levels::Levels;
 use crate::log::Shared;
-use crate::record::{Record, StreamId};
+use crate::record::Record;
 use crate::run::Access;
 use crate::segment::Slot;
 
@@ -128,20 +128,18 @@ impl Segment {
         let records = match &self.place {
             Place::Nowhere => return Ok(Some(Vec::new())),
             Place::Slots(locs, slots) => {
-                let mut frames = vec![None; locs.len()];
-                shared.tail.lookup(locs, &mut frames);
-                if !read_frames(locs, slots, &mut frames, access)? {
-                    return Ok(None);
+                let mut found = Found {
+                    records: Vec::with_capacity(locs.len()),
+                    allowed: NOW_BYTES,
+                };
+                match found.fill(shared, locs, slots, access) {
+                    Ok(true) => found.records,
+                    Ok(false) => return Ok(None),
+                    // To go on, ask again after the last.
+                    Err(_) if !found.records.is_empty() => found.records,
+                    Err(Failed::Io(error)) => return Err(error),
+                    Err(Failed::Damaged(what)) => return Err(self.corrupt(self.from, what)),
                 }
-                let whole = frames.into_iter().enumerate().map(|(at, frame)| {
-                    let position = self.from + at as u64;
-                    decode(
-                        self.cell.id,
-                        position,
-                        &frame.ok_or_else(|| self.corrupt(position, "it was not found"))?,
-                    )
-                });
-                up_to_damage(whole)?
             }
             Place::Runs { levels, to, bounds } => match levels.read(&self.cell, self.from, *to, *bounds, access)? {
                 Some(records) => records,
@@ -202,63 +200,85 @@ impl Segment {
     }
 }
 
-fn decode(stream: StreamId, position: u64, frame: &Bytes) -> Result<Record, ReadError> {
-    codec::decode_record(frame)
-        .map(|(record, _)| record)
-        .map_err(|what| ReadError::Corrupt {
-            stream,
-            position,
-            what: what.to_owned(),
-        })
+/// Why a record can't be had.
+enum Failed {
+    Io(ReadError),
+    Damaged(&'static str),
 }
 
-/// Reads the missing frames from their segments, near ones together; `false` if that would block.
-fn read_frames(
-    locs: &[Loc],
-    slots: &[Arc<Slot>],
-    frames: &mut [Option<Bytes>],
-    access: Access,
-) -> Result<bool, ReadError> {
-    let mut rest = 0;
-    let mut allowed = NOW_BYTES;
-    while let Some(skipped) = frames[rest..].iter().position(Option::is_none) {
-        rest += skipped;
-        // A stream's records lie in the order of their positions.
-        let start = locs[rest];
-        let mut end = start.offset + start.bytes;
-        let together = locs[rest..]
-            .iter()
-            .take_while(|loc| {
-                let near = loc.generation == start.generation
-                    && loc.offset <= end.saturating_add(COALESCE_GAP)
-                    && (loc.offset + loc.bytes - start.offset <= COALESCE_BYTES || **loc == start);
-                if near {
-                    end = end.max(loc.offset + loc.bytes);
-                }
-                near
-            })
-            .count();
-        let mut bytes = vec![0; (end - start.offset) as usize];
-        let slot = slots.iter().find(|slot| slot.generation == start.generation);
-        let slot = slot.ok_or_else(|| failed(start.generation, &std::io::Error::other("it is not held")))?;
-        let offset = u64::from(start.offset);
+/// Records found in segments, and how much more may be read by who may not wait.
+struct Found {
+    records: Vec<Record>,
+    allowed: usize,
+}
+
+impl Found {
+    /// Takes them from memory where they are there, and from the segments otherwise; `false` if that would block.
+    fn fill(&mut self, shared: &Shared, locs: &[Loc], slots: &[Arc<Slot>], access: Access) -> Result<bool, Failed> {
+        // Older ones are on disk, newer ones in memory as well.
+        let kept = shared.tail.keep(locs);
+        let (stored, kept_locs) = locs.split_at(locs.len() - kept.len());
+        let mut rest = stored;
+        while let Some(start) = rest.first() {
+            let together = together(rest);
+            let Some(bytes) = self.fetch(start, &rest[together - 1], slots, access)? else {
+                return Ok(false);
+            };
+            for loc in &rest[..together] {
+                self.take(&bytes, (loc.offset - start.offset) as usize, loc)?;
+            }
+            rest = &rest[together..];
+        }
+        for ((commit, at), loc) in kept.iter().zip(kept_locs) {
+            self.take(commit, *at, loc)?;
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, bytes: &Bytes, at: usize, loc: &Loc) -> Result<(), Failed> {
+        let put = |record| self.records.push(record);
+        match codec::decode_record_at(bytes, at, put).map_err(Failed::Damaged)? {
+            ((), length) if length == loc.bytes as usize => Ok(()),
+            _ => {
+                self.records.pop();
+                Err(Failed::Damaged("it is of another length than the index says"))
+            }
+        }
+    }
+
+    /// The bytes from one frame to the end of another of the same segment; `None` if that would block.
+    fn fetch(&mut self, first: &Loc, last: &Loc, slots: &[Arc<Slot>], access: Access) -> Result<Option<Bytes>, Failed> {
+        let unreadable = |error: &std::io::Error| Failed::Io(failed(first.generation, error));
+        let slot = slots.iter().find(|slot| slot.generation == first.generation);
+        let slot = slot.ok_or_else(|| unreadable(&std::io::Error::other("it is not held")))?;
+        let mut bytes = vec![0; (last.offset + last.bytes - first.offset) as usize];
+        let offset = u64::from(first.offset);
         let read = match access {
             Access::Wait => slot.file.read_at(offset, &mut bytes).map(|()| true),
-            Access::Now if bytes.len() > allowed => Ok(false),
+            Access::Now if bytes.len() > self.allowed => Ok(false),
             Access::Now => {
-                allowed -= bytes.len();
+                self.allowed -= bytes.len();
                 slot.file.try_read_at(offset, &mut bytes)
             }
         };
-        if !read.map_err(|error| failed(start.generation, &error))? {
-            return Ok(false);
+        match read {
+            Ok(true) => Ok(Some(Bytes::from(bytes))),
+            Ok(false) => Ok(None),
+            Err(error) => Err(unreadable(&error)),
         }
-        let bytes = Bytes::from(bytes);
-        for at in rest..rest + together {
-            let from = (locs[at].offset - start.offset) as usize;
-            frames[at] = Some(bytes.slice(from..from + locs[at].bytes as usize));
-        }
-        rest += together;
     }
-    Ok(true)
+}
+
+/// How many frames from the first on are fetched by one read: a stream's records lie in the order of their positions.
+fn together(locs: &[Loc]) -> usize {
+    let start = locs[0];
+    let mut end = start.offset + start.bytes;
+    let near = |loc: &&Loc| {
+        let near = loc.generation == start.generation
+            && loc.offset <= end.saturating_add(COALESCE_GAP)
+            && (loc.offset + loc.bytes - start.offset <= COALESCE_BYTES || **loc == start);
+        end = loc.offset + loc.bytes;
+        near
+    };
+    locs.iter().take_while(near).count()
 }

@@ -9,10 +9,10 @@ use super::scan::{Scan, Scanned};
 use crate::catalog::{self, ERASED_NAME};
 use crate::error::OpenError;
 use crate::index::{Cell, Index};
-use crate::levels::{self, Levels};
+use crate::levels::Levels;
 use crate::log::Shared;
 use crate::record::{Kind, Name, Record, StreamId};
-use crate::run::{Access, Entry, Form, Merge};
+use crate::run::{Access, Entry, Merge};
 use crate::segment::manifest::{Hex, Manifest};
 use crate::snapshot::Snapshot;
 use crate::view::View;
@@ -211,7 +211,7 @@ fn rebuild(shared: &Arc<Shared>, scan: &Scan) -> Result<(), StoreError> {
         match &mut open {
             Some(open) => open.take_in(shared, record)?,
             None if !begins(shared, &record)? => deferred.push(entry.stream()),
-            None => open = Some(Rebuilding::begin(shared, record, entry.form)?),
+            None => open = Some(Rebuilding::begin(shared, record)?),
         }
     }
     done.extend(open.take().map(|open| open.finish(shared)).transpose()?);
@@ -241,7 +241,7 @@ fn rebuild(shared: &Arc<Shared>, scan: &Scan) -> Result<(), StoreError> {
 }
 
 fn decoded(entry: &Entry) -> Result<Record, StoreError> {
-    levels::decode(entry).map_err(|what| {
+    entry.record().map_err(|what| {
         StoreError(format!(
             "record {} of stream {}: {what}",
             entry.position(),
@@ -268,17 +268,16 @@ fn rebuild_one(shared: &Arc<Shared>, levels: &Levels, id: StreamId) -> Result<Op
         };
         let mut next = span.first;
         while next <= span.last {
-            let entries = run
-                .read(id, next, span.last, FOLD_BYTES, Access::Wait)
+            let (mut records, mut bytes) = (Vec::new(), FOLD_BYTES);
+            run.read(id, next, span.last, &mut bytes, Access::Wait, &mut records)
                 .map_err(damaged)?;
-            let Some(last) = entries.last() else { break };
-            next = last.position() + 1;
-            for entry in &entries {
-                let record = decoded(entry)?;
+            let Some(last) = records.last() else { break };
+            next = last.position + 1;
+            for record in records {
                 match &mut open {
                     Some(open) => open.take_in(shared, record)?,
                     None if !begins(shared, &record)? => return Ok(None),
-                    None => open = Some(Rebuilding::begin(shared, record, entry.form)?),
+                    None => open = Some(Rebuilding::begin(shared, record)?),
                 }
             }
         }
@@ -311,9 +310,9 @@ struct Rebuilding {
 const FOLD_BYTES: usize = 1 << 20;
 
 impl Rebuilding {
-    fn begin(shared: &Arc<Shared>, first: Record, form: Form) -> Result<Self, StoreError> {
+    fn begin(shared: &Arc<Shared>, first: Record) -> Result<Self, StoreError> {
         let id = first.stream;
-        let erased = form == Form::Erased;
+        let erased = first.erased;
         let erased_name = || Name::new("", ERASED_NAME).map_err(|error| StoreError(error.to_string()));
         let cell = match &first.extras.stream {
             Some(name) if first.kind != Kind::STREAM_TRIMMED => {
@@ -417,11 +416,10 @@ fn from_snapshot(shared: &Arc<Shared>, id: StreamId) -> Result<Arc<Cell>, StoreE
         let Some(position) = span.map(|span| span.snapshot).filter(|position| *position > 0) else {
             continue;
         };
-        let entries = run
-            .read(id, position, position, usize::MAX, Access::Wait)
+        let record = run
+            .record(id, position)
             .map_err(|error| StoreError(error.to_string()))?;
-        let entry = entries.first().ok_or_else(missing)?;
-        let mut record = levels::decode(entry).map_err(|what| StoreError(what.to_owned()))?;
+        let mut record = record.ok_or_else(missing)?;
         let name = record.extras.stream.clone().ok_or_else(missing)?;
         if let Some(blob) = record.extras.blob {
             record.payload = shared.blobs.read(name.principal(), &blob).map_err(StoreError)?;

@@ -1,15 +1,20 @@
 //! What the sections of a run hold, one by one, and their bytes.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 
 use super::Key;
+use crate::codec;
 use crate::codec::v1::{RECORD_HEADER_FRAME, RecordHeader, get_record_header};
-use crate::record::StreamId;
+use crate::record::{Extras, Record, StreamId};
 
 /// Bytes of a record's tag.
 pub(super) const TAG: usize = 1;
 /// Bytes of the digest that stands for what was erased.
 const DIGEST: usize = 32;
+/// Where a record's header says which position it has.
+const POSITION_AT: usize = 16;
 /// Where a record's header says how long extras and payload are.
 const EXTRAS_BYTES_AT: usize = 96;
 const PAYLOAD_BYTES_AT: usize = 98;
@@ -99,12 +104,62 @@ impl Entry {
         let frame = block.slice(at + TAG..next);
         Ok((Self { header, form, frame }, next))
     }
+
+    /// Its record, every checksum checked.
+    pub(crate) fn record(&self) -> Result<Record, &'static str> {
+        match self.form {
+            Form::Whole => codec::decode_record(&self.frame).map(|(record, _)| record),
+            Form::Erased => Ok(erased(self.header)),
+        }
+    }
+}
+
+fn erased(header: RecordHeader) -> Record {
+    let mut record = header.into_record(Extras::default(), Bytes::new());
+    record.erased = true;
+    record
+}
+
+/// Whose entry is at `at`, and where the next one starts. The block was checked, the entry is not: only for passing it over.
+fn glance(block: &[u8], at: usize) -> Result<(Key, usize), &'static str> {
+    let header = block.get(at + TAG..at + TAG + RECORD_HEADER_FRAME).ok_or(SHORT)?;
+    let stream = StreamId(array(header, 0)?);
+    let next = at + TAG + RECORD_HEADER_FRAME + body_bytes(block[at], header)?;
+    Ok(((stream, u64_at(header, POSITION_AT)?), next))
+}
+
+/// Adds the records of a block from one to another, both included, as long as their frames fit into `bytes_left`; the very first one
+/// always comes. `false` if no further block has more.
+pub(super) fn take_records(
+    block: &Bytes,
+    from: Key,
+    to: Key,
+    bytes_left: &mut usize,
+    found: &mut Vec<Record>,
+) -> Result<bool, &'static str> {
+    let mut at = 0;
+    while at < block.len() {
+        let (key, next) = glance(block, at)?;
+        if key >= from {
+            let bytes = next - at - TAG;
+            if key > to || (bytes > *bytes_left && !found.is_empty()) {
+                return Ok(false);
+            }
+            match Form::of(block[at])? {
+                Form::Whole => codec::decode_record_at(block, at + TAG, |record| found.push(record)).map(|_| ())?,
+                Form::Erased => found.push(erased(get_record_header(&block[at + TAG..])?)),
+            }
+            *bytes_left = bytes_left.saturating_sub(bytes);
+        }
+        at = next;
+    }
+    Ok(true)
 }
 
 /// Length of a frame.
 pub(super) fn frame_bytes(form: Form, header: &RecordHeader) -> usize {
     match form {
-        Form::Whole => crate::codec::frame_bytes(header.extras_bytes as usize, header.payload_bytes as usize),
+        Form::Whole => codec::frame_bytes(header.extras_bytes as usize, header.payload_bytes as usize),
         Form::Erased => RECORD_HEADER_FRAME + DIGEST,
     }
 }
@@ -150,6 +205,24 @@ impl Span {
             snapshot: u64_at(block, at + 44)?,
         };
         Ok((span, at + SPAN_BYTES))
+    }
+}
+
+/// What a block of spans has of a stream.
+pub(super) fn find_span(block: &Bytes, stream: StreamId) -> Result<Option<Span>, &'static str> {
+    let spans = block.len() / SPAN_BYTES;
+    let (mut low, mut high) = (0, spans);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match array::<16>(block, middle * SPAN_BYTES)?.cmp(&stream.0) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Span::take(block, middle * SPAN_BYTES).map(|(span, _)| Some(span)),
+        }
+    }
+    match block.len() % SPAN_BYTES {
+        0 => Ok(None),
+        _ => Err(SHORT),
     }
 }
 

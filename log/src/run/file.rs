@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::block::unpack;
 use super::cache::BlockCache;
-use super::entry::{Entry, Place, Span};
+use super::entry::{Place, Span, find_span, take_records};
 use super::footer::{Footer, Section, TRAILER, parse_trailer};
 use super::scan::{Blocks, Items};
 use super::{FORMAT, HEAD, READ_BYTES, RunError, name};
 use crate::disk::{Disk, DiskFile};
-use crate::record::StreamId;
+use crate::record::{Record, StreamId};
 
 /// What opening reads in one go from the end of the file: most of the time all that it needs.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -114,71 +114,54 @@ impl Run {
             Some(block) => block,
             None => self.fetch(&[place], access)?.remove(0),
         };
-        let mut at = 0;
-        while at < block.len() {
-            let (span, next) =
-                Span::take(&block, at).map_err(|what| RunError::damaged(self.number, place.offset, what))?;
-            if span.stream == stream {
-                return Ok(Some(span));
-            }
-            at = next;
-        }
-        Ok(None)
+        find_span(&block, stream).map_err(|what| RunError::damaged(self.number, place.offset, what))
     }
 
-    /// Records of a stream, positions `from` to `to`, both included. Ends early once the frames take `bytes_max` (the first record always
-    /// comes), where going on would wait and may not, or where something is damaged: to go on, ask again after the last. Empty only if
-    /// there is none.
+    /// Adds a stream's records, positions `from` to `to`, both included, every checksum checked. Ends early once the frames have taken
+    /// `bytes_left` (the very first record always comes), where going on would wait and may not, or where something is damaged: to go on,
+    /// ask again after the last. An error only if `found` is still empty; nothing only if there is none, or no room for it.
     pub(crate) fn read(
         &self,
         stream: StreamId,
         from: u64,
         to: u64,
-        bytes_max: usize,
+        bytes_left: &mut usize,
         access: Access,
-    ) -> Result<Vec<Entry>, RunError> {
-        let mut found = Vec::new();
-        if from > to {
-            return Ok(found);
-        }
-        let after = self.records.partition_point(|place| place.key() <= (stream, from));
-        let end = self.records.partition_point(|place| place.key() <= (stream, to));
-        let mut places = &self.records[after.saturating_sub(1)..end];
-        let mut bytes = 0;
-        while !places.is_empty() {
-            let blocks = match self.cache.get(self.number, places[0].offset) {
+        found: &mut Vec<Record>,
+    ) -> Result<(), RunError> {
+        let (from, to) = ((stream, from), (stream, to));
+        let after = self.records.partition_point(|place| place.key() <= from);
+        let end = self.records.partition_point(|place| place.key() <= to);
+        let mut places = self.records.get(after.saturating_sub(1)..end).unwrap_or_default();
+        while let Some(first) = places.first() {
+            let blocks = match self.cache.get(self.number, first.offset) {
                 Some(block) => vec![block],
-                None => match self.fetch(&places[..self.together(places, bytes_max - bytes)], access) {
-                    Err(_) if !found.is_empty() => return Ok(found),
+                None => match self.fetch(&places[..self.together(places, *bytes_left)], access) {
+                    Err(_) if !found.is_empty() => return Ok(()),
                     fetched => fetched?,
                 },
             };
             for (place, block) in places.iter().zip(&blocks) {
-                let mut at = 0;
-                while at < block.len() {
-                    let (entry, next) = match Entry::take(block, at) {
-                        Ok(taken) => taken,
-                        Err(_) if !found.is_empty() => return Ok(found),
-                        Err(what) => return Err(RunError::damaged(self.number, place.offset, what)),
-                    };
-                    at = next;
-                    if entry.key() < (stream, from) {
-                        continue;
-                    }
-                    let over = bytes + entry.frame.len() > bytes_max && !found.is_empty();
-                    if entry.key() > (stream, to) || over {
-                        return Ok(found);
-                    }
-                    bytes = (bytes + entry.frame.len()).min(bytes_max);
-                    found.push(entry);
+                match take_records(block, from, to, bytes_left, found) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(_) if !found.is_empty() => return Ok(()),
+                    Err(what) => return Err(RunError::damaged(self.number, place.offset, what)),
                 }
             }
             places = &places[blocks.len()..];
-            if bytes == bytes_max && !found.is_empty() {
-                return Ok(found);
+            if *bytes_left == 0 && !found.is_empty() {
+                return Ok(());
             }
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// One record of a stream, if the run has it.
+    pub(crate) fn record(&self, stream: StreamId, position: u64) -> Result<Option<Record>, RunError> {
+        let mut found = Vec::new();
+        self.read(stream, position, position, &mut 0, Access::Wait, &mut found)?;
+        Ok(found.pop())
     }
 
     /// How many of these blocks to read at once: no more than are likely to be wanted, and none that is in memory. At least one.

@@ -11,12 +11,12 @@ use super::apart::put_together;
 use super::block::{Packer, unpack};
 use super::build::Built;
 use super::*;
-use crate::codec::encode_record;
-use crate::codec::v1::{RECORD_HEADER_FRAME, RecordHeader};
+use crate::codec::v1::{RECORD_HEADER_FRAME, RecordHeader, get_record_header};
+use crate::codec::{decode_record, encode_record};
 use crate::disk::faulty::{Call, FaultyDisk};
 use crate::disk::memory::{Choice, MemoryDisk};
 use crate::disk::{Disk, DiskFile};
-use crate::record::{Extras, Name};
+use crate::record::{Carried, Extras, Name, Record};
 use std::sync::Arc;
 
 const META: Meta = Meta {
@@ -54,9 +54,9 @@ fn given(of: u8, position: u64, form: Form, payload: &[u8]) -> Given {
         extras_bytes: 0,
         payload_bytes: 0,
     };
-    let opens = Extras {
+    let opens = Carried {
         stream: (position == 1).then(|| Name::new("p", "session/s").expect("a valid name")),
-        ..Extras::default()
+        ..Carried::default()
     };
     let mut frame = Vec::new();
     encode_record(&mut frame, &mut header, &opens, payload);
@@ -115,20 +115,41 @@ fn all<T>(items: impl Iterator<Item = Result<T, RunError>>) -> Vec<T> {
     items.collect::<Result<_, _>>().expect("an intact section")
 }
 
-/// Reads a range to its end, in as many calls as it takes.
-fn read_all(
+/// What a read gives of them.
+fn records_of<'a>(given: impl IntoIterator<Item = &'a Given>) -> Vec<Record> {
+    let record = |of: &Given| match of.form {
+        Form::Whole => decode_record(&Bytes::from(of.frame.clone())).expect("a record").0,
+        Form::Erased => Record {
+            erased: true,
+            ..get_record_header(&of.frame)
+                .expect("a header")
+                .into_record(Extras::default(), Bytes::new())
+        },
+    };
+    given.into_iter().map(record).collect()
+}
+
+fn read_part(
     run: &Run,
     of: StreamId,
     from: u64,
     to: u64,
-    bytes_max: usize,
-) -> Result<Vec<(Key, Form, Vec<u8>)>, RunError> {
+    mut bytes_max: usize,
+    access: Access,
+) -> Result<Vec<Record>, RunError> {
+    let mut found = Vec::new();
+    run.read(of, from, to, &mut bytes_max, access, &mut found)?;
+    Ok(found)
+}
+
+/// Reads a range to its end, in as many calls as it takes.
+fn read_all(run: &Run, of: StreamId, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Record>, RunError> {
     let (mut found, mut next) = (Vec::new(), from);
     loop {
-        let entries = run.read(of, next, to, bytes_max, Access::Wait)?;
-        let Some(last) = entries.last() else { return Ok(found) };
-        next = last.position() + 1;
-        found.extend(entries.iter().map(plain));
+        let page = read_part(run, of, next, to, bytes_max, Access::Wait)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        next = last.position + 1;
+        found.extend(page);
     }
 }
 
@@ -198,9 +219,9 @@ proptest! {
             }));
             spans.extend(span);
             let range = from..=from + length;
-            let wanted = expected(mine.iter().copied().filter(|of| range.contains(&of.key.1)));
+            let wanted = records_of(mine.iter().copied().filter(|of| range.contains(&of.key.1)));
             prop_assert_eq!(read_all(&run, of, from, from + length, bytes_max).expect("read"), wanted);
-            prop_assert_eq!(read_all(&run, of, 0, u64::MAX, bytes_max).expect("read"), expected(mine));
+            prop_assert_eq!(read_all(&run, of, 0, u64::MAX, bytes_max).expect("read"), records_of(mine));
         }
         prop_assert_eq!(all(run.streams()), spans);
     }
@@ -291,7 +312,7 @@ fn every_single_bit_flip_is_found_and_never_read() {
         };
         assert!(run.verify().is_err(), "flip of bit {bit} went unnoticed");
         for of in (0..5).map(stream) {
-            let mine = expected(records.iter().filter(|record| record.key.0 == of));
+            let mine = records_of(records.iter().filter(|record| record.key.0 == of));
             if let Ok(read) = read_all(&run, of, 0, u64::MAX, 1 << 20) {
                 assert_eq!(read, mine, "flip of bit {bit} was read");
             }
@@ -465,9 +486,9 @@ fn a_read_keeps_to_its_bounds() {
     build(&disk, 1, 1_000, &records);
     let run = open(&disk, 1).expect("open");
     let positions = |from, to, bytes_max| -> Vec<u64> {
-        let entries = run.read(stream(1), from, to, bytes_max, Access::Wait).expect("read");
-        assert!(entries.iter().all(|entry| entry.stream() == stream(1)));
-        entries.iter().map(Entry::position).collect()
+        let read = read_part(&run, stream(1), from, to, bytes_max, Access::Wait).expect("read");
+        assert!(read.iter().all(|record| record.stream == stream(1)));
+        read.iter().map(|record| record.position).collect()
     };
     assert_eq!(positions(0, 9, 1 << 20), [0u64; 0]);
     assert_eq!(positions(0, 10, 1 << 20), [10]);
@@ -556,20 +577,17 @@ fn who_may_not_wait_gets_what_is_in_memory_and_no_more() {
     let run = open(&disk, 1).expect("open");
     let would_block = |failed: Option<RunError>| matches!(failed, Some(RunError::WouldBlock { run: 1 }));
     assert!(would_block(run.span(stream(1), Access::Now).err()));
-    assert!(would_block(run.read(stream(1), 1, 100, 1 << 20, Access::Now).err()));
+    assert!(would_block(
+        read_part(&run, stream(1), 1, 100, 1 << 20, Access::Now).err()
+    ));
     run.span(stream(1), Access::Wait).expect("span");
     run.span(stream(1), Access::Now).expect("the block is in the cache");
-    let waited = run.read(stream(1), 1, 20, 1 << 20, Access::Wait).expect("read");
+    let waited = read_part(&run, stream(1), 1, 20, 1 << 20, Access::Wait).expect("read");
     assert_eq!(waited.len(), 20);
-    let read = run.read(stream(1), 1, 20, 1 << 20, Access::Now).expect("in the cache");
-    assert_eq!(
-        read.iter().map(plain).collect::<Vec<_>>(),
-        waited.iter().map(plain).collect::<Vec<_>>()
-    );
-    let read = run
-        .read(stream(1), 1, 100, 1 << 20, Access::Now)
-        .expect("what is in the cache");
-    assert!((20..100).contains(&read.len()), "{}", read.len());
+    let at_once = read_part(&run, stream(1), 1, 20, 1 << 20, Access::Now).expect("in the cache");
+    assert_eq!(at_once, waited);
+    let at_once = read_part(&run, stream(1), 1, 100, 1 << 20, Access::Now).expect("what is in the cache");
+    assert!((20..100).contains(&at_once.len()), "{}", at_once.len());
 }
 
 #[test]
@@ -583,9 +601,8 @@ fn a_long_range_takes_few_reads_and_a_read_again_none() {
         "the end of the file is all that opening needs"
     );
     let read = || {
-        run.read(stream(0), 1, 2_000, 1 << 20, Access::Wait)
-            .expect("read")
-            .len()
+        let read = read_part(&run, stream(0), 1, 2_000, 1 << 20, Access::Wait);
+        read.expect("read").len()
     };
     assert_eq!(read(), 2_000);
     let reads = disk.reads.swap(0, Ordering::Relaxed);
@@ -701,7 +718,7 @@ fn a_disk_that_fails_is_an_error_that_names_the_run() {
     let run = open(&disk, 1).expect("open");
     for access in [Access::Wait, Access::Now] {
         disk.fail(Call::Read, "run-", 0, io::ErrorKind::Other, false);
-        let read = run.read(stream(1), 1, 9, 1 << 20, access);
+        let read = read_part(&run, stream(1), 1, 9, 1 << 20, access);
         assert!(matches!(read, Err(RunError::Io { .. })));
     }
     disk.fail(Call::Read, "run-", 0, io::ErrorKind::Other, false);
@@ -764,7 +781,7 @@ fn build_tokens(disk: &dyn Disk, streams: u64, positions: u64) -> Built {
                 payload_bytes: 0,
             };
             frame.clear();
-            encode_record(&mut frame, &mut header, &Extras::default(), payload.as_bytes());
+            encode_record(&mut frame, &mut header, &Carried::default(), payload.as_bytes());
             builder.push(Form::Whole, &frame, false).expect("push");
         }
     }

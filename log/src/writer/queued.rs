@@ -12,7 +12,7 @@ use crate::codec::{self, COMMIT_ALIGN, COMMIT_FRAME};
 use crate::error::AppendError;
 use crate::index::{Cell, Flight};
 use crate::limits::Limits;
-use crate::record::{BlobRef, Digest, Extras, IdempotencyKey, Kind, Parent, Repeatable, StreamId};
+use crate::record::{BlobRef, Carried, Digest, IdempotencyKey, Kind, Parent, Repeatable, StreamId};
 use crate::view::inline::Slot;
 
 /// What the writer is sent.
@@ -111,13 +111,13 @@ pub(crate) fn bytes_in_commit(limits: &Limits, append: &Append, own: bool) -> Re
             if name.name().starts_with('\0') && !own {
                 return invalid("names that start with NUL belong to the log".to_owned());
             }
-            bytes += codec::extras_bytes(&Extras {
+            bytes += codec::extras_bytes(&Carried {
                 stream: Some(name.clone()),
                 parent: matches!(part.stream, Target::Fork { .. }).then_some(Parent {
                     stream: StreamId([0; 16]),
                     position: 0,
                 }),
-                ..Extras::default()
+                ..Carried::default()
             });
         }
         for record in &part.records {
@@ -132,7 +132,7 @@ pub(crate) fn bytes_in_commit(limits: &Limits, append: &Append, own: bool) -> Re
                 return invalid(format!("kind {} belongs to the log", record.kind.0));
             }
             let inline = record.payload.len() <= limits.inline_bytes_max;
-            let extras = Extras {
+            let extras = Carried {
                 sub_stream: match &record.sub {
                     Some(Sub::Open(_, name)) => Some(name.clone()),
                     _ => None,
@@ -141,7 +141,7 @@ pub(crate) fn bytes_in_commit(limits: &Limits, append: &Append, own: bool) -> Re
                     address: Digest::default(),
                     bytes: 0,
                 }),
-                ..Extras::default()
+                ..Carried::default()
             };
             let stored = if inline { record.payload.len() } else { 0 };
             bytes += codec::frame_bytes(codec::extras_bytes(&extras), stored);
@@ -160,13 +160,13 @@ fn extras_of_key(key: &IdempotencyKey, parts: usize) -> usize {
         first: 0,
         last: 0,
     };
-    codec::extras_bytes(&Extras {
+    codec::extras_bytes(&Carried {
         repeatable: Some(Repeatable {
             key: key.clone(),
             fingerprint: 0,
             parts: vec![part; parts],
         }),
-        ..Extras::default()
+        ..Carried::default()
     })
 }
 

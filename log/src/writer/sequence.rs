@@ -14,7 +14,7 @@ use crate::codec::{self, COMMIT_FRAME};
 use crate::error::AppendError;
 use crate::index::{Answered, Cell, Fork, Index};
 use crate::record::{
-    BlobRef, Digest, Extras, IdempotencyKey, Kind, Name, Parent, Repeatable, StreamId, SubStreamId, Subject,
+    BlobRef, Carried, Digest, Extras, IdempotencyKey, Kind, Name, Parent, Repeatable, StreamId, SubStreamId, Subject,
 };
 use crate::view::inline::Folds;
 
@@ -348,10 +348,10 @@ impl Group {
             let Prepared { digest, blob } = prepared.next().unwrap_or_default();
             state.position += 1;
             state.time_us = state.time_us.max(now_us);
-            let mut extras = Extras {
+            let mut extras = Carried {
                 repeatable: repeatable.take(),
                 blob,
-                ..Extras::default()
+                ..Carried::default()
             };
             if state.opened && state.position == state.cell.base() + 1 {
                 extras.stream = Some(state.cell.name.clone());
@@ -414,7 +414,7 @@ impl Group {
             self.records.push(Sequenced {
                 stream,
                 header,
-                extras,
+                extras: extras.into(),
                 spilled: blob.map(|_: BlobRef| record.payload),
                 offset,
                 bytes,

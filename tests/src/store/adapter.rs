@@ -318,8 +318,8 @@ fn entry(record: Record) -> Entry {
         causation: record.causation,
         origin: record.origin,
         forks: record.extras.parent.map(|parent| (parent.stream.0, parent.position)),
-        opens: record.extras.stream.map(|name| name.name().to_owned()),
-        opens_sub: record.extras.sub_stream.map(|name| name.name().to_owned()),
+        opens: record.extras.stream.as_ref().map(|name| name.name().to_owned()),
+        opens_sub: record.extras.sub_stream.as_ref().map(|name| name.name().to_owned()),
         payload: record.payload.to_vec(),
     }
 }

@@ -166,7 +166,7 @@ impl Import<'_> {
             let begun = self.log.read(there, stream.first, 1).await;
             let key = begun.ok().and_then(|records| {
                 let first = records.into_iter().next().filter(|record| record.stream == there)?;
-                Some(first.extras.repeatable?.key)
+                Some(first.extras.repeatable.as_ref()?.key.clone())
             });
             let foreign = stream.first_key.is_some() && same_store && self.prefix.is_empty();
             match key == Some(self.first_key(stream)?) && !foreign {
