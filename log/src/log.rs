@@ -130,6 +130,8 @@ pub(crate) struct Shared {
     pub(crate) supply: Supply,
     pub(crate) cluster: Cluster,
     pub(crate) keeper: Keeper,
+    /// Held by an erasure.
+    pub(crate) erasing: tokio::sync::Mutex<()>,
     /// Last commit that is visible: folded, and durable as far as the log promises.
     pub(crate) visible: AtomicU64,
     /// Last commit that is synced.
@@ -185,6 +187,7 @@ impl Shared {
             supply: parts.supply,
             cluster: Cluster::default(),
             keeper: Keeper::default(),
+            erasing: tokio::sync::Mutex::default(),
             visible: AtomicU64::new(parts.last),
             synced: AtomicU64::new(parts.last),
             active: Mutex::new(None),

@@ -167,6 +167,7 @@ pub(crate) fn recover(options: Options) -> Result<Recovered, OpenError> {
         shared.written(slot, last);
     }
     rows::fill(&shared, scan, folded)?;
+    shared.go_on_erasing(last)?;
     Ok(Recovered {
         shared,
         position,

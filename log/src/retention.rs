@@ -9,11 +9,12 @@ use serde_json::json;
 use crate::append::{Append, Expect, NewRecord, Part, Target};
 use crate::catalog;
 use crate::codec;
-use crate::error::{AppendError, ReadError, RetentionError};
+use crate::error::{AppendError, OpenError, ReadError, RetentionError};
 use crate::index::{Cell, ERASED};
 use crate::log::{SegmentLog, Shared};
 use crate::record::{Kind, Name, StreamId, Subject};
 use crate::recovery::SYSTEM_STREAM;
+use crate::segment::manifest::ERASING;
 use crate::snapshot::Snapshot;
 use crate::verbs::{Erase, Trim, Verbs};
 use crate::view::inline::Folds;
@@ -102,32 +103,48 @@ impl SegmentLog {
 
     pub(crate) async fn erase_streams(&self, whose: Erase) -> Result<u64, RetentionError> {
         let shared = &self.shared;
-        if let Erase::Streams(streams) = &whose {
-            for stream in streams {
-                shared.cell(*stream).await?;
-            }
-        }
-        // First of all: whatever happens from here on, the next clustering clears what segments hold.
-        self.note_erasing(self.last_commit() + 1)?;
-        let (streams, told) = match whose {
+        match &whose {
             Erase::Principal(principal) if principal.is_empty() => {
                 return Err(AppendError::Invalid("an erasure needs a principal".to_owned()).into());
             }
+            Erase::Principal(_) => {}
+            Erase::Streams(streams) => {
+                for stream in streams {
+                    shared.cell(*stream).await?;
+                }
+            }
+        }
+        // One at a time: what the manifest says is about one.
+        let _erasing = shared.erasing.lock().await;
+        // First of all: whatever happens from here on, the next open folds forks anew, and a clustering clears what segments hold.
+        self.note_erasing(ERASING)?;
+        let erased = self.append_erasure(whose).await;
+        let refolded = shared.blocking(|shared| shared.refold_forks()).await;
+        refolded.map_err(ReadError::from)?;
+        self.note_erasing(self.last_commit())?;
+        let streams = erased?;
+        self.seal().await?;
+        shared.cluster.nudge();
+        Ok(streams)
+    }
+
+    /// Appends what erases. Returns the number of streams.
+    async fn append_erasure(&self, whose: Erase) -> Result<u64, RetentionError> {
+        let (streams, told) = match whose {
             // The name itself is what is to be forgotten.
             Erase::Principal(principal) => {
                 let told = codec::digest(principal.as_bytes()).to_string();
-                let streams = shared.blocking(move |shared| shared.streams_of(&principal)).await;
+                let streams = self.shared.blocking(move |shared| shared.streams_of(&principal)).await;
                 (streams.map_err(ReadError::from)?, Some(told))
             }
             Erase::Streams(streams) => (streams, None),
         };
-        let mut last = self.last_commit();
         for some in streams.chunks(ERASED_AT_ONCE) {
             let parts = some
                 .iter()
                 .map(|stream| part(*stream, own(Kind::STREAM_DELETED, ERASED, Bytes::new())))
                 .collect();
-            last = self.append_own(parts).await?;
+            self.append_own(parts).await?;
         }
         let system = Name::new("", SYSTEM_STREAM).map_err(|error| RetentionError::Needed(error.to_string()))?;
         let ids: Vec<String> = streams.iter().map(ToString::to_string).collect();
@@ -137,20 +154,12 @@ impl SegmentLog {
             expect: Vec::new(),
             records: vec![own(Kind::PRINCIPAL_ERASED, 0, told.to_string().into())],
         };
-        last = self.append_own(vec![noted]).await?.max(last);
-        let refolded = shared.blocking(|shared| shared.refold_forks()).await;
-        refolded.map_err(ReadError::from)?;
-        self.note_erasing(last)?;
-        self.seal().await?;
-        shared.cluster.nudge();
+        self.append_own(vec![noted]).await?;
         Ok(streams.len() as u64)
     }
 
     fn note_erasing(&self, commit: u64) -> Result<(), RetentionError> {
-        let noted = self
-            .shared
-            .files
-            .recluster(&[], |manifest| manifest.erasing = manifest.erasing.max(commit));
+        let noted = self.shared.note_erasing(commit);
         noted.map_err(|error| RetentionError::Files(format!("noting an erasure in the manifest: {error}")))
     }
 
@@ -163,6 +172,23 @@ impl SegmentLog {
 }
 
 impl Shared {
+    fn note_erasing(&self, commit: u64) -> std::io::Result<()> {
+        self.files.recluster(&[], |manifest| manifest.erasing = commit)
+    }
+
+    /// At an open: does again what an erasure may not have come to, after its records.
+    pub(crate) fn go_on_erasing(self: &Arc<Self>, last: u64) -> Result<(), OpenError> {
+        if self.files.manifest().erasing == ERASING {
+            let refolded = self.refold_forks();
+            refolded.map_err(|error| OpenError::ViewStore(format!("folding forks of what was erased: {}", error.0)))?;
+            self.note_erasing(last).map_err(|source| OpenError::Io {
+                what: "noting an erasure in the manifest".to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// What a stream was made by its records up to now, for a record that gives up those before `below`. The folds must be loaded.
     fn snapshot(self: &Arc<Self>, cell: &Arc<Cell>, below: u64) -> Result<Snapshot, StoreError> {
         let ids: Vec<_> = catalog::sub_ids(&*self.views.store, cell.id)?;

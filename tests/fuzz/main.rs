@@ -12,7 +12,7 @@ use flowstate_log::append::Append;
 use flowstate_log::cursor::{CommitCursor, StreamCursor};
 use flowstate_log::disk::Disk;
 use flowstate_log::disk::memory::{Choice, MemoryDisk};
-use flowstate_log::folder::Folder;
+use flowstate_log::folder::{Folder, Head};
 use flowstate_log::limits::Limits;
 use flowstate_log::record::{IdempotencyKey, Record, StreamId, SubStreamId};
 use flowstate_log::view_store::memory::MemoryViews;
@@ -209,8 +209,25 @@ fn spoilt_inputs_are_refused() {
         records: 9,
         ..CommitCursor::start([3; 16])
     };
+    heads(&Folder::open(Arc::new(folder(&files))).expect("a folder").head());
     texts::<StreamCursor>("stream cursor", &stream.to_string(), &commit.to_string());
     texts::<CommitCursor>("commit cursor", &commit.to_string(), &stream.to_string());
+}
+
+/// What is read from a spoilt head is one: said again, it is the same.
+fn heads(head: &Head) {
+    let valid = serde_json::to_vec(head).expect("a head");
+    for seed in cases(TEXTS) {
+        let mut choice = Choice::new(seed);
+        let mut bytes = valid.clone();
+        mutate(&mut bytes, b"{\"store\":[],\"commit\":-1}", &mut choice);
+        bounded("head", seed, || {
+            if let Ok(read) = serde_json::from_slice::<Head>(&bytes) {
+                let again = serde_json::to_vec(&read).expect("a head");
+                assert_eq!(serde_json::from_slice::<Head>(&again).expect("a head"), read);
+            }
+        });
+    }
 }
 
 /// What is read from a spoilt text is written as that very text.

@@ -215,7 +215,9 @@ class Verify:
                     continue
             if name not in referred:
                 self.notes.append(f"{name}: nothing refers to it; the next start removes it")
-        if folder.erasing:
+        if folder.erasing == 2**64 - 1:
+            self.notes.append("an erasure was begun and is not complete")
+        elif folder.erasing:
             self.notes.append(f"an erasure said by commit {folder.erasing} or before is not complete")
 
     def head(self):

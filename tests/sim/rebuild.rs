@@ -7,6 +7,7 @@ use flowstate_log::disk::Disk;
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::error::AppendError;
 use flowstate_log::record::Subject;
+use flowstate_log::verbs::Erase;
 use flowstate_log::view::ViewId;
 use flowstate_log::view_store::memory::MemoryViews;
 use flowstate_log::{Log, Options};
@@ -155,5 +156,38 @@ async fn a_rebuild_folds_what_segments_add_to_a_stream_that_a_fork_continues() {
         assert_eq!((lines.len(), lines.last()), (records.len(), records.last()), "{stream}");
         assert_eq!(lines, records);
     }
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_was_broken_off_is_complete_after_the_next_start() {
+    let (disk, views) = (MemoryDisk::new(), MemoryViews::new());
+    let log = Log::open(late(&disk, &views, 1)).expect("open");
+    append(&log, "s", "a secret").await.expect("append");
+    fork(&log, "s", 1, "f").await;
+    let erased = log.stream(&name("s")).await.expect("names").expect("the stream");
+    log.close().await;
+    drop(log);
+    // Its records are durable; folding the fork anew is what fails (the first write is of the start).
+    let faults = Faults::at(Some(Point {
+        step: Step::ViewWrite,
+        number: 2,
+        harm: Harm::Fails { errno: 5, sticky: true },
+    }));
+    let mut failing = late(&disk, &views, 2);
+    failing.view_store = faults.views(Arc::new(views.clone()));
+    let log = Log::open(failing).expect("open");
+    log.erase(Erase::Streams(vec![erased]))
+        .await
+        .expect_err("the view store fails");
+    assert!(!faults.fired().is_empty());
+    let left = disk.crash(2);
+    log.close().await;
+    drop(log);
+    let log = Log::open(late(&left, &views, 3)).expect("open");
+    let id = log.stream(&name("f")).await.expect("names").expect("the fork");
+    let lines = log.view(id, ViewId(1), |fold: &LinesFold| fold.lines.values().cloned().collect());
+    let lines: Vec<String> = lines.await.expect("view");
+    assert_eq!(lines, ["", "forked"], "the payload that it shared is gone");
     log.close().await;
 }

@@ -219,9 +219,10 @@ fn fill(disk: &dyn Disk, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>
     while done < bytes {
         let step = (bytes - done).min(ZERO_STEP as u64);
         file.write_at(done, &zeroes[..step as usize])?;
+        // Each step by itself: the syncs of the commits written meanwhile wait behind no more than one of them.
+        file.sync()?;
         done += step;
     }
-    file.sync()?;
     disk.sync_dir()?;
     Ok(file)
 }

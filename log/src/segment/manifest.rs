@@ -15,6 +15,8 @@ use crate::record::Digest;
 /// The file's name.
 pub(crate) const FILE: &str = "manifest";
 const NEW_FILE: &str = "manifest.new";
+/// As `erasing`: by which commit is not known yet.
+pub(crate) const ERASING: u64 = u64::MAX;
 const MAGIC: [u8; 4] = *b"FSm\x01";
 const HEAD: usize = 12;
 
@@ -48,7 +50,7 @@ pub(crate) struct Manifest {
     /// It was read from one of an older format.
     #[serde(skip)]
     pub(crate) upgraded: bool,
-    /// Something was erased by this commit that files may still hold; 0 if not.
+    /// Something was erased by this commit that files may still hold; 0 if not, [`ERASING`] while it goes on.
     #[serde(default)]
     pub(crate) erasing: u64,
 }

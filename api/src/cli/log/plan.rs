@@ -269,3 +269,164 @@ fn take(
     stream.whole_through = due;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
+
+    use super::super::line::hex;
+    use super::*;
+
+    fn record(stream: u8, position: u64, more: Value) -> Value {
+        let mut line = json!({
+            "type": "record", "stream": hex(&[stream; 16]), "position": position, "kind": 40, "commit": position,
+            "index": 0, "time_us": 5, "text": "said",
+        });
+        if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+            line.extend(more);
+        }
+        line
+    }
+
+    /// What an export of two streams and a fork holds, without the trailer.
+    fn lines() -> Vec<Value> {
+        let named = |name: &str| json!({ "stream_name": { "name": name } });
+        let sub = |number: u64| json!({ "id": hex(&[9; 16]), "number": number });
+        vec![
+            json!({ "type": "header", "format": "flowstate-export", "version": 1, "store": hex(&[1; 16]), "commit": 9 }),
+            record(1, 1, named("session/one")),
+            record(
+                1,
+                2,
+                json!({ "sub_stream": sub(1), "sub_stream_name": { "principal": "p", "name": "request/r" } }),
+            ),
+            record(
+                1,
+                3,
+                json!({ "sub_stream": sub(2), "origin": hex(&[7; 8]), "causation": hex(&[8; 16]) }),
+            ),
+            record(
+                2,
+                1,
+                json!({ "stream_name": { "name": "session/two" }, "repeatable": { "key": "6b", "through": 2 } }),
+            ),
+            record(2, 2, json!({ "bytes": "ff00", "text": null })),
+            json!({ "type": "damage", "what": "something" }),
+            record(
+                3,
+                3,
+                json!({ "stream_name": { "name": "fork" }, "parent": { "stream": hex(&[1; 16]), "position": 2 } }),
+            ),
+        ]
+    }
+
+    fn sealed(line: &Value) -> String {
+        let json = line.to_string();
+        let check = &hex(&Sha256::digest(&json.as_bytes()[1..]))[..16];
+        format!("{{\"check\":\"{check}\",{}\n", &json[1..])
+    }
+
+    /// An export of these lines that checks, whatever they say.
+    fn export(lines: &[Value]) -> String {
+        let mut text: String = lines.iter().map(sealed).collect();
+        let of = |kind: &'static str| lines.iter().filter(move |line| line["type"] == kind);
+        let streams: HashSet<String> = of("record").map(|line| line["stream"].to_string()).collect();
+        let trailer = json!({
+            "type": "trailer", "streams": streams.len(), "records": of("record").count(),
+            "damage": of("damage").count(), "sha256": hex(&Sha256::digest(text.as_bytes())),
+        });
+        text.push_str(&sealed(&trailer));
+        text
+    }
+
+    fn read(text: &[u8]) -> Result<Plan, Failure> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let place = folder.path().join("export");
+        std::fs::write(&place, text).expect("written");
+        Plan::read(&place, "")
+    }
+
+    #[test]
+    fn an_export_of_streams_and_a_fork_is_whole() {
+        let plan = read(export(&lines()).as_bytes()).unwrap_or_else(|_| panic!("an export"));
+        let whole: Vec<_> = plan
+            .streams
+            .iter()
+            .map(|of| (of.first, of.whole_through, of.left_out))
+            .collect();
+        assert_eq!((whole, plan.damage), (vec![(1, 3, 0), (1, 2, 0), (3, 3, 0)], 1));
+    }
+
+    /// Values that a field may be made to have.
+    fn values() -> impl Strategy<Value = Value> {
+        let numbers = any::<u64>().prop_map(Value::from).boxed();
+        prop_oneof![
+            numbers,
+            prop_oneof![Just(0), Just(1), Just(2), Just(u64::MAX)].prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[0-9a-f]{0,40}".prop_map(Value::from),
+            "\\PC{0,20}".prop_map(Value::from),
+            prop_oneof![
+                Just(Value::Null),
+                Just(json!([])),
+                Just(json!({})),
+                Just(json!({ "id": "0", "number": 0 }))
+            ],
+        ]
+    }
+
+    const FIELDS: [&str; 16] = [
+        "type",
+        "stream",
+        "position",
+        "stream_name",
+        "parent",
+        "sub_stream",
+        "sub_stream_name",
+        "kind",
+        "subject",
+        "commit",
+        "origin",
+        "repeatable",
+        "erased",
+        "text",
+        "bytes",
+        "version",
+    ];
+
+    proptest! {
+        #[test]
+        fn a_changed_export_is_refused(at: prop::sample::Index, bit in 0..8u8, cut: bool) {
+            let mut text = export(&lines()).into_bytes();
+            let at = at.index(text.len());
+            match cut {
+                true => text.truncate(at),
+                false => text[at] ^= 1 << bit,
+            }
+            prop_assert!(read(&text).is_err());
+        }
+
+        #[test]
+        fn whatever_lines_say_that_check_nothing_panics(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(&FIELDS), values()), 1..4),
+            swap: Option<(prop::sample::Index, prop::sample::Index)>,
+        ) {
+            let mut lines = lines();
+            for (line, field, value) in changes {
+                let line = line.index(lines.len());
+                lines[line][field] = value;
+            }
+            if let Some((one, other)) = swap {
+                let (one, other) = (one.index(lines.len()), other.index(lines.len()));
+                lines.swap(one, other);
+            }
+            if let Ok(plan) = read(export(&lines).as_bytes()) {
+                for stream in plan.in_order() {
+                    prop_assert!(stream.is_empty() || stream.whole_through - stream.first < lines.len() as u64);
+                }
+            }
+        }
+    }
+}
