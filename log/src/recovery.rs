@@ -274,6 +274,7 @@ fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, Joi
         mark,
     } = recovered;
     let segment_bytes = shared.limits.segment_bytes;
+    let new = position.slot.is_none();
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let preparing = {
         let shared = shared.clone();
@@ -313,6 +314,10 @@ fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, Joi
             return Err(io("starting a thread")(error));
         }
     };
+    if new {
+        // What an open may take, no acknowledgement should.
+        shared.supply.wait();
+    }
     let mut writer = Writer::new(shared.clone(), commands, syncer);
     if let Err(error) = record_cuts(&shared, &mut writer) {
         shared.stop_helpers();

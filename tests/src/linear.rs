@@ -1,9 +1,11 @@
 //! A checker of linearizability: whether what concurrent callers of a log were told can be explained by an order of their operations in
 //! which each takes effect at one instant between its call and its return. Knows a model of one stream and nothing of the log.
-//! The search is that of Wing and Gong, with what it has seen remembered (Lowe): a state is an order of appends.
+//! The search is that of Wing and Gong, with what it has seen remembered (Lowe): a state is an order of appends. Two things keep it short.
+//! What changes nothing is never tried at a later place: where it can stand it hinders nobody. And an append whose outcome is unknown stands
+//! where reads show it; if a last read shows the whole stream without it, nowhere.
 
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 /// A record as the model knows it.
@@ -228,12 +230,51 @@ impl Events {
     }
 }
 
+/// Where reads show each value.
+struct Shown {
+    positions: HashMap<u64, u64>,
+    /// The last operation of all found the end, and reads show everything before it.
+    whole: bool,
+}
+
+impl Shown {
+    fn by(history: &[Operation]) -> Self {
+        let mut positions = HashMap::new();
+        let mut shown = HashSet::new();
+        for operation in history {
+            if let (Asked::Read { from, .. }, Told::Read(read)) = (&operation.asked, &operation.told) {
+                for (position, entry) in (*from..).zip(read) {
+                    positions.entry(entry.value).or_insert(position);
+                    shown.insert(position);
+                }
+            }
+        }
+        let last = history.iter().max_by_key(|operation| operation.call);
+        let end = last.and_then(|last| match (&last.asked, &last.told) {
+            (Asked::Read { from, .. }, Told::Read(read)) if read.is_empty() => Some(*from),
+            _ => None,
+        });
+        let whole = end.is_some_and(|end| (1..end).all(|position| shown.contains(&position)));
+        Self { positions, whole }
+    }
+
+    /// Whether an append of unknown outcome may take effect with its first record at this position.
+    fn allows(&self, operation: &Operation, first: u64) -> bool {
+        let Asked::Append { entries, .. } = &operation.asked else {
+            return true;
+        };
+        let at = entries.first().and_then(|entry| self.positions.get(&entry.value));
+        at.map_or(!self.whole, |at| *at == first)
+    }
+}
+
 /// Whether the operations on one stream can be explained; if not, the most of them that can, of those whose outcome is known.
 pub fn check(history: &[Operation]) -> Result<(), String> {
     let mut events = Events::new(history);
     let mut model = Model::default();
     let mut placed = vec![0_u64; history.len().div_ceil(64)];
     let mut seen = HashSet::new();
+    let shown = Shown::by(history);
     let mut stack: Vec<(usize, (usize, usize))> = Vec::new();
     let known = |operation: usize| usize::from(history[operation].told != Told::Unknown);
     let mut left: usize = (0..history.len()).map(known).sum();
@@ -246,17 +287,26 @@ pub fn check(history: &[Operation]) -> Result<(), String> {
             if left < fewest || stuck.is_none() {
                 (fewest, stuck) = (left, history.get(operation));
             }
-            let Some((last, added)) = stack.pop() else {
-                return Err(format!(
-                    "{} operations can't be explained; at best the order ends before {stuck:?}",
-                    fewest
-                ));
-            };
-            model.undo(added);
-            placed[last / 64] &= !(1 << (last % 64));
-            events.put_back(last);
-            left += known(last);
-            at = events.next[events.places[last].0];
+            // Back to the last append that could stand elsewhere.
+            loop {
+                let Some((last, added)) = stack.pop() else {
+                    return Err(format!(
+                        "{fewest} operations can't be explained; at best the order ends before {stuck:?}"
+                    ));
+                };
+                model.undo(added);
+                placed[last / 64] &= !(1 << (last % 64));
+                events.put_back(last);
+                left += known(last);
+                at = events.next[events.places[last].0];
+                if added != (0, 0) {
+                    break;
+                }
+            }
+            continue;
+        }
+        if history[operation].told == Told::Unknown && !shown.allows(&history[operation], model.last() + 1) {
+            at = events.next[at];
             continue;
         }
         let Some(added) = model.step(&history[operation]) else {

@@ -63,6 +63,14 @@ impl Supply {
         }
     }
 
+    /// Waits until a slot is ready, or there is none to be had for now.
+    pub(crate) fn wait(&self) {
+        let mut state = self.state.lock();
+        while state.ready.is_empty() && state.trouble.is_none() {
+            self.changed.wait(&mut state);
+        }
+    }
+
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
         self.changed.notify_all();
