@@ -76,13 +76,16 @@ fn every_source_file_says_what_lives_in_it() {
 fn only_five_files_append() {
     let allowed = [
         "api/src/cli/log/import.rs",
-        "engine/src/exec/submit.rs",
+        "engine/src/exec/submit/accept.rs",
         "engine/src/exec/cancel.rs",
-        "engine/src/exec/recorder.rs",
+        "engine/src/exec/recorder/append.rs",
         "engine/src/exec/recover.rs",
     ];
     let mut calls = Vec::new();
     for path in files(&["engine/src", "api/src"], "rs") {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
         let path = path.display().to_string();
         let text = read(&path);
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();

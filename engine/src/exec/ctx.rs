@@ -1,26 +1,28 @@
 //! What a block sees of its run. It holds no store: everything goes through the recorder.
 
+mod place;
+mod steps;
+mod targets;
+
 use std::future::Future;
 use std::sync::Arc;
 
 use flowstate_log::Log;
 use flowstate_log::record::Record;
-use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::hooks;
 use super::recorder::Recorder;
 use super::run::Run;
 use super::scopes::RunScope;
-use crate::block::BlockDef;
-use crate::error::{AmbiguousBlockName, BlockError, QueryError, RecordError};
+use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
-use crate::item::{Emit, Phase, Provenance};
+use crate::item::Emit;
 use crate::model::Model;
 use crate::projection;
 use crate::record::{Fact, ScopeKind};
-use crate::scope::{InstanceRef, InstanceState, ScopeDef, StateRef};
-use crate::value::Data;
+use crate::scope::StateRef;
+
+pub(crate) use place::Place;
 
 /// A block's view of the run that it is part of. Owned, and cheap to clone.
 #[derive(Clone)]
@@ -101,120 +103,6 @@ impl Ctx {
         &self.place.block
     }
 
-    /// Where a block stands that nothing else of the flow runs: the root of an action, a hook.
-    pub(super) fn root(run: Arc<Run>, path: &str, phase: Phase, block: &BlockDef) -> Self {
-        let place = Place {
-            block: block.name().clone(),
-            path: path.into(),
-            parent: None,
-            step_index: None,
-            attempt: 0,
-            phase,
-            task: MAIN,
-            owned_by: None,
-            state: None,
-            dispatched: Mutex::default(),
-        };
-        Self {
-            run,
-            place: Arc::new(place),
-        }
-    }
-
-    /// Where step `index` of this block runs `block`; `segment` is its part of the path.
-    pub(crate) fn step(&self, segment: &str, index: u32, block: &BlockDef) -> Self {
-        let mut path = String::with_capacity(self.place.path.len() + 1 + segment.len());
-        path.push_str(&self.place.path);
-        path.push('/');
-        path.push_str(segment);
-        self.at(Place {
-            block: block.name().clone(),
-            path: path.into(),
-            parent: Some(self.place.clone()),
-            step_index: Some(index),
-            attempt: 0,
-            phase: self.place.phase,
-            task: self.place.task,
-            owned_by: self.place.owned_by.clone(),
-            state: None,
-            dispatched: Mutex::default(),
-        })
-    }
-
-    /// The same place at this attempt, with the state that an execution of its block has.
-    pub(crate) fn attempt(&self, attempt: u32, state: Option<&Arc<ScopeDef>>) -> Self {
-        let place = &self.place;
-        let state = state.map(|def| {
-            let (block, path) = (place.block.clone(), place.path.clone());
-            Arc::new(InstanceState::new(block, path, attempt, def.clone()))
-        });
-        if let (Some(parent), Some(state)) = (&place.parent, &state) {
-            let mut dispatched = parent.dispatched.lock();
-            // The last of a name is the one that counts.
-            dispatched.retain(|earlier| earlier.block != state.block);
-            dispatched.push(state.clone());
-        }
-        self.at(Place {
-            attempt,
-            state,
-            ..place.copy()
-        })
-    }
-
-    /// The state of the nearest enclosing sequencer that has one.
-    pub fn sequencer<S: Data>(&self) -> Option<InstanceRef<S>> {
-        let state = self.place.ancestors().find_map(|place| place.state.clone());
-        state.map(|state| InstanceRef::new(self.clone(), state))
-    }
-
-    /// The state of the block of this name: of the one that was last started beside this one, else of the one that this one is in.
-    /// `Err` if it is in several of that name.
-    pub fn target<S: Data>(&self, name: &str) -> Result<Option<InstanceRef<S>>, AmbiguousBlockName> {
-        let named = |state: &Arc<InstanceState>| {
-            let instance = || InstanceRef::new(self.clone(), state.clone());
-            (*state.block == *name).then(instance)
-        };
-        if let Some(parent) = &self.place.parent
-            && let Some(sibling) = parent.dispatched.lock().iter().find_map(named)
-        {
-            return Ok(Some(sibling));
-        }
-        let around = self.place.ancestors().filter_map(|place| place.state.as_ref());
-        let mut found: Vec<InstanceRef<S>> = around.filter_map(named).collect();
-        match found.len() {
-            0 | 1 => Ok(found.pop()),
-            _ => Err(AmbiguousBlockName {
-                name: name.to_owned(),
-                instances: found.iter().map(|instance| instance.path().to_owned()).collect(),
-            }),
-        }
-    }
-
-    /// The same place, as the beginning of background work.
-    pub(crate) fn in_background(&self) -> Self {
-        self.at(Place {
-            phase: Phase::Work,
-            task: self.run.work.number(),
-            ..self.place.copy()
-        })
-    }
-
-    /// The same place, inside of the container that this block opened.
-    pub(crate) fn inside_own_container(&self) -> Self {
-        self.at(Place {
-            owned_by: Some(self.place.clone()),
-            state: self.place.state.clone(),
-            ..self.place.copy()
-        })
-    }
-
-    fn at(&self, place: Place) -> Self {
-        Self {
-            run: self.run.clone(),
-            place: Arc::new(place),
-        }
-    }
-
     /// Runs `work` beside the chain. The request waits for it.
     pub(crate) fn start_work(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), BlockError> {
         self.run.work.start(work)
@@ -277,96 +165,5 @@ impl Ctx {
                 .map_err(QueryError::from)?;
         let records = log.read_positions(recorder.stream(), &positions).await;
         Ok(records.map_err(QueryError::from)?)
-    }
-}
-
-/// The place of a block instance in its run.
-pub(crate) struct Place {
-    block: Arc<str>,
-    /// `root/then[0]/…`
-    path: Arc<str>,
-    parent: Option<Arc<Place>>,
-    step_index: Option<u32>,
-    attempt: u32,
-    phase: Phase,
-    /// What it is stopped with: the chain, or a piece of background work.
-    task: u32,
-    /// The instance whose container it is in.
-    owned_by: Option<Arc<Place>>,
-    /// Of this execution, if its block declares one.
-    state: Option<Arc<InstanceState>>,
-    /// The states of what ran in this one: the last of each name.
-    dispatched: Mutex<Vec<Arc<InstanceState>>>,
-}
-
-/// The chain that leads to the output, and the hooks around it.
-pub(super) const MAIN: u32 = 0;
-
-impl Place {
-    fn copy(&self) -> Self {
-        Self {
-            block: self.block.clone(),
-            path: self.path.clone(),
-            parent: self.parent.clone(),
-            step_index: self.step_index,
-            attempt: self.attempt,
-            phase: self.phase,
-            task: self.task,
-            owned_by: self.owned_by.clone(),
-            state: None,
-            dispatched: Mutex::default(),
-        }
-    }
-
-    /// The places that this one is in, the nearest first.
-    fn ancestors(&self) -> impl Iterator<Item = &Arc<Place>> {
-        std::iter::successors(self.parent.as_ref(), |place| place.parent.as_ref())
-    }
-
-    pub(super) fn block(&self) -> &Arc<str> {
-        &self.block
-    }
-
-    pub(super) fn path(&self) -> &Arc<str> {
-        &self.path
-    }
-
-    pub(super) fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    pub(super) fn task(&self) -> u32 {
-        self.task
-    }
-
-    /// The number that records carry for it.
-    pub(crate) fn origin(&self) -> u64 {
-        xxh3_64(self.path.as_bytes())
-    }
-
-    fn instance(&self, request: &str) -> String {
-        format!("{request}:{}:{}", self.path, self.attempt)
-    }
-
-    /// The instance whose container it is in, if it is in one.
-    pub(super) fn owned_by(&self, request: &str) -> Option<String> {
-        self.owned_by.as_ref().map(|owner| owner.instance(request))
-    }
-
-    /// What items say of where they come from; `action` is `<flow kind>/<action>`.
-    pub(super) fn provenance(&self, request: &str, action: &str) -> Provenance {
-        Provenance {
-            block_name: self.block.to_string(),
-            instance: self.instance(request),
-            parent: self.parent.as_ref().map(|parent| parent.instance(request)),
-            phase: self.phase,
-            step_index: self.step_index,
-            attempt: Some(self.attempt),
-            definition: Some(format!("{action}/{}", self.path)),
-        }
     }
 }

@@ -1,20 +1,22 @@
 //! The one interpreter of plans.
 
-use std::fmt::Write;
-use std::future::Future;
+mod background;
+mod fan_out;
+mod place;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use futures_util::{FutureExt, TryFutureExt};
 
-use super::plan::{Each, Entry, Named, Plan, Step};
+use super::plan::{Plan, Step};
 use super::works::Works;
-use crate::block::BlockDef;
 use crate::block::answer::Condition;
 use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::value::Val;
+use fan_out::{any, for_each, parallel, race};
+use place::StepPlace;
 
 /// Where a step leads.
 enum Next {
@@ -85,47 +87,7 @@ struct Pass<'a> {
     number: u32,
 }
 
-/// Where a step stands.
-struct StepPlace {
-    index: u32,
-    /// Below the sequencer: `then[0]`, `loop[1]/then[0]`.
-    segment: String,
-    /// From the root.
-    path: String,
-}
-
-impl StepPlace {
-    /// The place of a block that is all that the step runs.
-    fn block(&self, ctx: &Ctx, block: &BlockDef) -> Ctx {
-        ctx.step(&self.segment, self.index, block)
-    }
-
-    /// The place of one of its arms.
-    fn arm(&self, ctx: &Ctx, name: impl std::fmt::Display, block: &BlockDef) -> Ctx {
-        ctx.step(&format!("{}.{name}", self.segment), self.index, block)
-    }
-
-    /// The place of one of its iterations.
-    fn iteration(&self, ctx: &Ctx, number: impl std::fmt::Display, block: &BlockDef) -> Ctx {
-        ctx.step(&format!("{}/iter[{number}]", self.segment), self.index, block)
-    }
-}
-
 impl Pass<'_> {
-    fn place(&self, at: usize, entry: &Entry) -> StepPlace {
-        let mut segment = String::new();
-        if self.number > 0 {
-            // Writing to a String can't fail.
-            let _ = write!(segment, "loop[{}]/", self.number);
-        }
-        let _ = write!(segment, "{}[{at}]", entry.step.op());
-        StepPlace {
-            index: u32::try_from(at).unwrap_or(u32::MAX),
-            path: format!("{}/{segment}", self.ctx.path()),
-            segment,
-        }
-    }
-
     async fn holds(&self, when: &Option<Condition>, value: &Val) -> Result<bool, BlockError> {
         match when {
             None => Ok(true),
@@ -234,116 +196,4 @@ impl Pass<'_> {
             None => self.jumps.push((at as usize, 1)),
         }
     }
-
-    /// Starts work of this sequencer. Its failure is told, and fails nothing else.
-    fn start(
-        &self,
-        at: &Ctx,
-        work: impl Future<Output = Result<(), BlockError>> + Send + 'static,
-    ) -> Result<(), BlockError> {
-        let (works, told) = (self.works.clone(), at.clone());
-        works.begin();
-        let started = at.start_work(async move {
-            let ended = work.await;
-            if let Err(error) = &ended {
-                tracing::warn!(request = told.request_id(), place = told.path().as_ref(), %error, "background work failed");
-                told.tell_step_error(error).await;
-            }
-            works.end(ended.err().as_ref());
-        });
-        if started.is_err() {
-            self.works.end(None);
-        }
-        started
-    }
-
-    fn for_each_background(&self, place: &StepPlace, each: &Each, max: usize, value: Val) -> Result<Val, BlockError> {
-        let items = (each.split)(value.clone())?;
-        let mut runs = Vec::with_capacity(items.len());
-        let batch = self.ctx.in_background();
-        for (index, item) in items.into_iter().enumerate() {
-            let block = each.block(&item, index, self.ctx)?;
-            let at = place.iteration(&batch, index, &block);
-            runs.push(block.run(item, at));
-        }
-        self.start(&batch, async move {
-            let mut ended = stream::iter(runs).buffer_unordered(max);
-            let mut first = Ok(());
-            while let Some(end) = ended.next().await {
-                first = first.and(end.map(drop));
-            }
-            first
-        })?;
-        Ok(value)
-    }
-}
-
-async fn parallel(
-    ctx: &Ctx,
-    place: &StepPlace,
-    arms: &[Named],
-    max: usize,
-    value: Val,
-) -> Result<Vec<Val>, BlockError> {
-    let run = |(index, arm): (usize, &Named)| {
-        let at = place.arm(ctx, &arm.name, &arm.block);
-        arm.block
-            .clone()
-            .run(value.clone(), at)
-            .map_ok(move |output| (index, output))
-            .boxed()
-    };
-    let runs: Vec<_> = arms.iter().enumerate().map(run).collect();
-    // The arms have theirs.
-    drop(value);
-    let outputs = stream::iter(runs).buffer_unordered(max).try_collect().await?;
-    Ok(in_order(outputs))
-}
-
-async fn for_each(ctx: &Ctx, place: &StepPlace, each: &Each, max: usize, value: Val) -> Result<Vec<Val>, BlockError> {
-    let mut runs = Vec::new();
-    for (index, item) in (each.split)(value)?.into_iter().enumerate() {
-        let block = each.block(&item, index, ctx)?;
-        let at = place.iteration(ctx, index, &block);
-        runs.push(block.run(item, at).map_ok(move |output| (index, output)));
-    }
-    let outputs = stream::iter(runs).buffer_unordered(max).try_collect().await?;
-    Ok(in_order(outputs))
-}
-
-fn in_order(mut outputs: Vec<(usize, Val)>) -> Vec<Val> {
-    outputs.sort_unstable_by_key(|(index, _)| *index);
-    outputs.into_iter().map(|(_, output)| output).collect()
-}
-
-async fn any(ctx: &Ctx, place: &StepPlace, blocks: &[Arc<BlockDef>], value: Val) -> Result<Val, BlockError> {
-    let mut errors = Vec::new();
-    for (index, block) in blocks.iter().enumerate() {
-        match block.clone().run(value.clone(), place.arm(ctx, index, block)).await {
-            Ok(output) => return Ok(output),
-            Err(error) => errors.push(error),
-        }
-    }
-    Err(BlockError::aggregate("then_any", &errors))
-}
-
-/// The losers are dropped with the stream that they run in.
-async fn race(
-    ctx: &Ctx,
-    place: &StepPlace,
-    blocks: &[Arc<BlockDef>],
-    max: usize,
-    value: Val,
-) -> Result<Val, BlockError> {
-    let run = |(index, block): (usize, &Arc<BlockDef>)| block.clone().run(value.clone(), place.arm(ctx, index, block));
-    let runs: Vec<_> = blocks.iter().enumerate().map(run).collect();
-    let mut ended = stream::iter(runs).buffer_unordered(max);
-    let mut errors = Vec::new();
-    while let Some(end) = ended.next().await {
-        match end {
-            Ok(output) => return Ok(output),
-            Err(error) => errors.push(error),
-        }
-    }
-    Err(BlockError::aggregate("race", &errors))
 }

@@ -1,0 +1,96 @@
+//! A request from its first record to its last, and the session that it is in.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// See [`Fact::SessionCreated`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionCreated {
+    /// The session's id.
+    pub session: String,
+    /// Its user.
+    pub user: String,
+    /// Its project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Kind of its flow.
+    pub flow: String,
+    /// Instance of its flow.
+    pub flow_id: String,
+    /// Its state before anything changed it.
+    pub state: Value,
+}
+
+/// See [`Fact::RequestAccepted`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestAccepted {
+    /// The request's id.
+    pub request: String,
+    /// Its session.
+    pub session: String,
+    /// Kind of its flow.
+    pub flow: String,
+    /// Instance of its flow.
+    pub flow_id: String,
+    /// What was asked for.
+    pub action: String,
+    /// Who asked.
+    pub user: String,
+    /// The session's project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The input as it was sent.
+    pub input: Value,
+    /// What the caller wants remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// When it was asked: milliseconds since the Unix epoch.
+    pub at_ms: i64,
+}
+
+/// See [`Fact::RequestStarted`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestStarted {}
+
+/// See [`Fact::CancelRequested`]. The record's causation is the request's sub-stream.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CancelRequested {
+    /// The request's id.
+    pub request: String,
+}
+
+/// See [`Fact::RequestCompleted`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestCompleted {
+    /// What the action's block returned.
+    pub output: Value,
+}
+
+/// See [`Fact::RequestFailed`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestFailed {
+    /// For programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// What else is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    /// Whether the same request may succeed later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retryable: bool,
+}
+
+/// See [`Fact::RequestInterrupted`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestInterrupted {
+    /// What stopped it.
+    pub reason: String,
+}
