@@ -4,16 +4,16 @@ use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, decode};
 use flowstate_engine::{CancelError, Finished, Principal, RequestStatus, RunResult};
 
-use crate::support::{Counter, Journal, Ran, engine, hangs, read, submission, talker, until};
+use crate::support::{Counter, Journal, Ran, engine, hangs, read, submission, talker};
 
-/// Submits, waits until `ready`, cancels, and gives the end.
-async fn cancelled(engine: &Engine, input: impl Serialize, ready: impl Fn() -> bool) -> Ran {
+/// Submits, waits until `begun` is so much, cancels, and gives the end.
+async fn cancelled(engine: &Engine, input: impl Serialize, (begun, count): (&Counter, usize)) -> Ran {
     let run = engine.run_submission(flowstate_engine::Submission {
         request: Some("r".into()),
         ..submission(input)
     });
     let cancel = async {
-        until(ready).await;
+        begun.reached(count).await;
         let cancelled = engine.cancel(&Principal::default(), "r").await;
         assert!(cancelled.expect("a request"), "it was not asked before");
     };
@@ -50,7 +50,7 @@ async fn cancelling_stops_arms_and_background_work_and_closes_what_is_open() {
         .instance("i")
         .expect("a flow");
     let engine = engine(flow).await;
-    let ran = cancelled(&engine, "x", || begun.get() == 2).await;
+    let ran = cancelled(&engine, "x", (&begun, 2)).await;
     assert_eq!(dropped.get(), 2);
     assert_eq!(
         ran.result
@@ -115,7 +115,7 @@ async fn a_cancel_inside_any_method_leaves_nothing_open() {
     for (at, chain) in chains.into_iter().enumerate() {
         let name = chain.name().to_owned();
         let flow = flow("f").action("a", action(chain)).instance("i").expect("a flow");
-        let ran = cancelled(&engine(flow).await, "x", || begun.get() == at + 1).await;
+        let ran = cancelled(&engine(flow).await, "x", (&begun, at + 1)).await;
         assert_eq!(dropped.get(), at + 1, "{name}");
         assert!(
             ran.trace().iter().any(|line| line.ends_with("cancelled")) || name == "background",
@@ -132,7 +132,7 @@ async fn a_cancel_is_a_record_of_the_session_and_is_asked_once() {
         .instance("i")
         .expect("a flow");
     let engine = engine(flow).await;
-    let ran = cancelled(&engine, "x", || begun.get() == 1).await;
+    let ran = cancelled(&engine, "x", (&begun, 1)).await;
     let found = engine
         .log()
         .sub_stream(&flowstate_log::record::Name::new("", "r").expect("a name"))

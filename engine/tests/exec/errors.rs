@@ -8,7 +8,7 @@ use flowstate_engine::record::Fact;
 use flowstate_engine::{NetworkError, TimeoutError};
 use serde_json::json;
 
-use crate::support::{Counter, Journal, fails, run, talker};
+use crate::support::{Counter, Journal, fails, run, run_that, talker};
 
 /// Fails so often, then gives the number of the attempt.
 fn flaky(failures: u32, error: impl Fn() -> BlockError + Send + Sync + 'static) -> Block<i64, u32> {
@@ -68,15 +68,19 @@ async fn the_last_error_is_the_blocks() {
 
 #[tokio::test]
 async fn what_a_failed_attempt_left_open_is_closed_before_the_next() {
-    let generator = talker();
-    let cut = handler("cut").run(|_: String, _| async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        Err::<String, _>(network())
+    let (generator, said) = (talker(), Counter::default());
+    let (heard, tries) = (said.clone(), Counter::default());
+    let cut = handler("cut").run(move |_: String, _| {
+        let (heard, attempt) = (heard.clone(), tries.add(1));
+        async move {
+            heard.reached(attempt).await;
+            Err::<String, _>(network())
+        }
     });
     let both = sequencer::<String>("both")
         .then_all([generator, cut])
         .map(|all, _| all.concat());
-    let ran = run(both.build().retry(Retry::attempts(2)), "x".to_owned()).await;
+    let ran = run_that(both.build().retry(Retry::attempts(2)), "x".to_owned(), &said).await;
     assert_eq!(ran.error().code(), "network_error");
     assert_eq!(
         ran.items()[..2],

@@ -1,11 +1,9 @@
 //! parallel, then_all, then_any, race, for_each: outputs in order, what a failure stops, and what it leaves behind.
 
-use std::time::Duration;
-
 use flowstate_engine::prelude::*;
 use serde_json::json;
 
-use crate::support::{Counter, add, fails, hangs, panics, run, talker};
+use crate::support::{Counter, add, after, fails, hangs, panics, run, run_that, talker};
 
 #[tokio::test]
 async fn parallel_gives_every_output_by_its_arm() {
@@ -52,21 +50,21 @@ async fn parallel_into_makes_a_struct_by_the_names_of_the_arms() {
 
 #[tokio::test]
 async fn a_failed_arm_stops_the_others_and_closes_what_they_left_open() {
-    let dropped = Counter::default();
-    let slow_failure = handler("slow").run(|_: String, _| async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        Err::<String, _>(BlockError::new("late", "too late"))
-    });
+    let (dropped, said) = (Counter::default(), Counter::default());
+    let late = sequencer::<String>("late")
+        .then(after(&said, 1))
+        .then(fails::<String, String>("late"))
+        .build();
     let inner = sequencer::<String>("inner").then(talker());
     let chain = sequencer::<String>("s")
         .parallel((
             arm("talks", inner),
-            arm("fails", slow_failure),
+            arm("fails", late),
             arm("hangs", hangs::<String, String>(&dropped)),
         ))
         .map(|_, _| "unreached".to_owned())
         .rescue(any_error().run(handler("saved").run(|error: Rescued, _| async move { Ok(error.code) })));
-    let ran = run(chain, "and on".to_owned()).await;
+    let ran = run_that(chain, "and on".to_owned(), &said).await;
     assert_eq!(ran.output(), &json!("late"));
     assert_eq!(dropped.get(), 1, "it was dropped while it ran");
     assert_eq!(ran.items(), [("so and on".to_owned(), "incomplete")]);
@@ -77,7 +75,9 @@ async fn a_failed_arm_stops_the_others_and_closes_what_they_left_open() {
             "root/parallel[0].talks: cancelled",
             "root/parallel[0].talks/then[0]: cancelled",
             "root/parallel[0].fails: failed",
+            "root/parallel[0].fails/then[0]: completed",
             "root/parallel[0].hangs: cancelled",
+            "root/parallel[0].fails/then[1]: failed",
             "root/rescue[2].0: completed"
         ]
     );
@@ -104,12 +104,16 @@ async fn a_panicking_arm_fails_like_any_other() {
 
 #[tokio::test]
 async fn then_all_gives_a_list_in_the_order_of_the_blocks() {
-    let slow = handler("slow").run(|n: i64, _| async move {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        Ok(n)
-    });
+    let ended = Counter::default();
+    let counted = |by: i64| {
+        let ended = ended.clone();
+        add(by).on_completed(move |_, _| {
+            ended.add(1);
+        })
+    };
+    let last = after(&ended, 2);
     assert_eq!(
-        run(sequencer::<i64>("s").then_all([slow, add(1), add(2)]), 1)
+        run(sequencer::<i64>("s").then_all([last, counted(1), counted(2)]), 1)
             .await
             .output(),
         &json!([1, 2, 3])
@@ -210,16 +214,13 @@ async fn then_any_takes_the_first_that_succeeds_and_starts_no_more() {
 
 #[tokio::test]
 async fn race_takes_the_first_success_and_drops_the_others_at_once() {
-    let dropped = Counter::default();
-    let slow = handler("slow").run(|_: String, _| async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        Ok("won".to_owned())
-    });
+    let (dropped, said) = (Counter::default(), Counter::default());
+    let slow = after(&said, 1).map_output(|_: String, _| "won".to_owned());
     let seen = dropped.clone();
     let chain = sequencer::<String>("s")
         .race([hangs(&dropped), fails("bad"), talker(), slow])
         .map(move |winner, _| format!("{winner} over {}", seen.get()));
-    let ran = run(chain, "and on".to_owned()).await;
+    let ran = run_that(chain, "and on".to_owned(), &said).await;
     assert_eq!(ran.output(), &json!("won over 1"));
     assert_eq!(ran.items(), [("so and on".to_owned(), "incomplete")]);
     let all_fail = sequencer::<i64>("s").race([fails::<i64, i64>("one"), fails("two")]);
@@ -231,11 +232,10 @@ async fn what_a_nested_fan_out_left_open_is_closed_with_the_outer_one() {
     let inner = sequencer::<String>("inner")
         .then_all([talker(), talker()])
         .map(|all, _| all.concat());
-    let wins = handler("wins").run(|_: String, _| async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        Ok("won".to_owned())
-    });
-    let ran = run(sequencer::<String>("s").race([inner.build(), wins]), "x".to_owned()).await;
+    let said = Counter::default();
+    let wins = after(&said, 2).map_output(|_: String, _| "won".to_owned());
+    let chain = sequencer::<String>("s").race([inner.build(), wins]);
+    let ran = run_that(chain, "x".to_owned(), &said).await;
     assert_eq!(ran.output(), &json!("won"));
     assert_eq!(
         ran.items(),

@@ -14,9 +14,14 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// Says a word and hangs, or ends if the last word that it is shown is "end".
-pub struct Sayer;
+#[derive(Default)]
+pub struct Sayer {
+    /// How many said their word and hang: by then it is recorded.
+    pub said: Counter,
+}
 
 impl Model for Sayer {
     fn name(&self) -> &str {
@@ -37,7 +42,14 @@ impl Model for Sayer {
                     usage: None,
                 })]))
                 .boxed(),
-            _ => word.chain(stream::pending()).boxed(),
+            _ => {
+                let said = self.said.clone();
+                let hangs = stream::once(async move {
+                    said.add(1);
+                    std::future::pending().await
+                });
+                word.chain(hangs).boxed()
+            }
         }
     }
 }
@@ -48,7 +60,13 @@ pub fn talker() -> Block<String, String> {
 }
 
 pub async fn engine(flow: Flow) -> Engine {
-    let builder = Engine::builder().flow(flow).model(Arc::new(Sayer));
+    engine_that(flow, &Counter::default()).await
+}
+
+/// An engine whose model counts what it said.
+pub async fn engine_that(flow: Flow, said: &Counter) -> Engine {
+    let sayer = Sayer { said: said.clone() };
+    let builder = Engine::builder().flow(flow).model(Arc::new(sayer));
     builder.open(Options::in_memory()).await.expect("an engine")
 }
 
@@ -111,19 +129,28 @@ impl Ran {
 
 /// Runs a block as the only action of a flow.
 pub async fn run<I: Data, O: Data, M>(block: impl IntoBlock<I, O, M>, input: I) -> Ran {
+    run_that(block, input, &Counter::default()).await
+}
+
+/// The same, with a model that counts what it said.
+pub async fn run_that<I: Data, O: Data, M>(block: impl IntoBlock<I, O, M>, input: I, said: &Counter) -> Ran {
     let flow = flow("f").action("a", action(block)).instance("i").expect("a flow");
-    run_flow(flow, input).await
+    run_on(&engine_that(flow, said).await, input).await
 }
 
 /// Runs the action `a` of a flow `f`.
 pub async fn run_flow(flow: Flow, input: impl Serialize) -> Ran {
-    let engine = engine(flow).await;
+    run_on(&engine(flow).await, input).await
+}
+
+/// Runs the action `a` of the flow `f` of an engine.
+pub async fn run_on(engine: &Engine, input: impl Serialize) -> Ran {
     let result = engine.run("f", "a", input);
     let result = tokio::time::timeout(Duration::from_secs(60), result)
         .await
         .expect("in time")
         .expect("a result");
-    read(&engine, result).await
+    read(engine, result).await
 }
 
 /// The records of a request that has ended, which keep the laws.
@@ -190,6 +217,18 @@ pub fn add(by: i64) -> Block<i64, i64> {
     handler(format!("add-{by}")).run(move |n: i64, _| async move { Ok(n + by) })
 }
 
+/// Gives its input once the count is so much.
+pub fn after<I: Data>(counter: &Counter, count: usize) -> Block<I, I> {
+    let counter = counter.clone();
+    handler("after").run(move |input: I, _| {
+        let counter = counter.clone();
+        async move {
+            counter.reached(count).await;
+            Ok(input)
+        }
+    })
+}
+
 /// Fails with this code.
 pub fn fails<I: Data, O: Data>(code: &'static str) -> Block<I, O> {
     handler(format!("fails-{code}"))
@@ -229,22 +268,35 @@ impl Drop for CountsDrop {
 }
 
 /// A count that blocks share with their test.
-#[derive(Clone, Default)]
-pub struct Counter(Arc<Mutex<usize>>);
+#[derive(Clone)]
+pub struct Counter(Arc<watch::Sender<usize>>);
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
 
 impl Counter {
     pub fn add(&self, by: usize) -> usize {
-        let mut count = self.0.lock();
-        *count += by;
-        *count
+        self.0.send_modify(|count| *count += by);
+        self.get()
     }
 
     pub fn sub(&self) {
-        *self.0.lock() -= 1;
+        self.0.send_modify(|count| *count -= 1);
     }
 
     pub fn get(&self) -> usize {
-        *self.0.lock()
+        *self.0.borrow()
+    }
+
+    /// Waits until it is so much at least.
+    pub async fn reached(&self, count: usize) {
+        let mut watched = self.0.subscribe();
+        let reached = watched.wait_for(|now| *now >= count);
+        let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        reached.expect("in time").expect("a count");
     }
 }
 
@@ -260,17 +312,4 @@ impl Journal {
     pub fn read(&self) -> Vec<String> {
         self.0.lock().clone()
     }
-}
-
-/// Waits until `done` holds.
-pub async fn until(done: impl Fn() -> bool) {
-    let waiting = async {
-        while !done() {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .expect("in time");
 }

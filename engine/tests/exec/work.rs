@@ -7,31 +7,41 @@ use flowstate_engine::record::{BlockStatus, Fact};
 use flowstate_engine::{Finished, StepErrored};
 use serde_json::json;
 
-use crate::support::{Counter, Journal, add, fails, hangs, panics, run, run_flow};
+use crate::support::{Counter, Journal, add, after, fails, hangs, panics, run, run_flow};
 
-/// Writes its input after a while.
-fn writes(journal: &Journal) -> Block<i64, i64> {
+/// Writes its input once the gate is open.
+fn writes(journal: &Journal, gate: &Counter) -> Block<i64, i64> {
     let journal = journal.clone();
-    handler("writes").run(move |n: i64, _| {
-        let journal = journal.clone();
-        async move {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    sequencer::<i64>("writes")
+        .then(after(gate, 1))
+        .map(move |n, _| {
             journal.write(n.to_string());
-            Ok(n)
-        }
+            n
+        })
+        .build()
+}
+
+/// Opens the gate.
+fn opens(gate: &Counter) -> Block<i64, i64> {
+    let gate = gate.clone();
+    handler("opens").run(move |n: i64, _| {
+        gate.add(1);
+        async move { Ok(n) }
     })
 }
 
 #[tokio::test]
 async fn work_runs_beside_the_chain_and_the_request_waits_for_it() {
-    let journal = Journal::default();
+    let (journal, gate) = (Journal::default(), Counter::default());
     let seen = journal.clone();
+    let writes = || writes(&journal, &gate);
     let chain = sequencer::<i64>("s")
-        .work(writes(&journal))
-        .background(writes(&journal).map_input(|n: i64, _| n + 1))
-        .work_if(|n, _| *n > 100, writes(&journal))
-        .work_if(|n, _| *n == 1, writes(&journal).map_input(|n: i64, _| n + 2))
+        .work(writes())
+        .background(writes().map_input(|n: i64, _| n + 1))
+        .work_if(|n, _| *n > 100, writes())
+        .work_if(|n, _| *n == 1, writes().map_input(|n: i64, _| n + 2))
         .then(add(10))
+        .then(opens(&gate))
         .map(move |n, _| n * i64::from(seen.read().is_empty()));
     let ran = run(chain, 1).await;
     assert_eq!(ran.output(), &json!(11), "nothing had ended when the chain did");
@@ -47,8 +57,12 @@ async fn work_runs_beside_the_chain_and_the_request_waits_for_it() {
 
 #[tokio::test]
 async fn work_that_work_starts_is_waited_for_too() {
-    let journal = Journal::default();
-    let inner = sequencer::<i64>("inner").work(writes(&journal)).work(writes(&journal));
+    let (journal, gate) = (Journal::default(), Counter::default());
+    let writes = || writes(&journal, &gate);
+    let inner = sequencer::<i64>("inner")
+        .work(writes())
+        .work(writes())
+        .then(opens(&gate));
     run(sequencer::<i64>("outer").work(inner), 5).await.output();
     assert_eq!(journal.read(), ["5", "5"]);
 }
@@ -81,10 +95,11 @@ async fn a_failure_of_work_is_told_and_fails_nothing() {
 
 #[tokio::test]
 async fn wait_for_work_waits_and_fails_only_if_told_to() {
-    let journal = Journal::default();
+    let (journal, gate) = (Journal::default(), Counter::default());
     let seen = journal.clone();
     let chain = sequencer::<i64>("s")
-        .work(writes(&journal))
+        .work(writes(&journal, &gate))
+        .work(opens(&gate))
         .wait_for_work()
         .map(move |_, _| seen.read().len());
     assert_eq!(run(chain, 1).await.output(), &json!(1));
@@ -102,13 +117,16 @@ async fn wait_for_work_waits_and_fails_only_if_told_to() {
 
 #[tokio::test]
 async fn wait_for_work_gives_up_after_its_timeout() {
+    let gate = Counter::default();
+    let timed_out = gate.clone();
     let chain = sequencer::<i64>("s")
-        .work(handler("slow").run(|_: i64, _| async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            Ok(())
-        }))
+        .work(after(&gate, 1))
         .wait_for_work()
-        .timeout(Duration::from_millis(5));
+        .timeout(Duration::from_millis(5))
+        .build()
+        .on_errored(move |_, _| {
+            timed_out.add(1);
+        });
     let ran = run(chain, 1).await;
     assert_eq!(
         (ran.error().code(), ran.error().is_retryable()),
@@ -119,12 +137,13 @@ async fn wait_for_work_gives_up_after_its_timeout() {
 
 #[tokio::test]
 async fn wait_for_work_waits_for_its_own_sequencer_only() {
-    let journal = Journal::default();
+    let (journal, gate) = (Journal::default(), Counter::default());
     let seen = journal.clone();
     let inner = sequencer::<i64>("inner").wait_for_work();
     let chain = sequencer::<i64>("s")
-        .work(writes(&journal))
+        .work(writes(&journal, &gate))
         .then(inner)
+        .then(opens(&gate))
         .map(move |_, _| seen.read().len());
     assert_eq!(run(chain, 1).await.output(), &json!(0));
 }
@@ -166,12 +185,13 @@ async fn for_each_background_runs_every_element_whatever_the_others_do() {
 
 #[tokio::test]
 async fn a_stopped_arm_leaves_its_background_work_running() {
-    let (journal, dropped) = (Journal::default(), Counter::default());
+    let (journal, gate, dropped) = (Journal::default(), Counter::default(), Counter::default());
     let arm = sequencer::<i64>("arm")
-        .work(writes(&journal))
+        .work(writes(&journal, &gate))
         .then(hangs::<i64, i64>(&dropped))
         .build();
-    let ran = run(sequencer::<i64>("s").race([arm, add(1)]), 7).await;
+    let chain = sequencer::<i64>("s").race([arm, add(1)]).then(opens(&gate));
+    let ran = run(chain, 7).await;
     assert_eq!(
         (ran.output(), journal.read(), dropped.get()),
         (&json!(8), vec!["7".to_owned()], 1)
@@ -185,8 +205,11 @@ async fn a_stopped_arm_leaves_its_background_work_running() {
 
 #[tokio::test]
 async fn work_that_a_hook_starts_is_over_before_the_last_record() {
-    let journal = Journal::default();
-    let late = sequencer::<Finished>("late").map(|_, _| 9).work(writes(&journal));
+    let (journal, gate) = (Journal::default(), Counter::default());
+    let late = sequencer::<Finished>("late")
+        .map(|_, _| 9)
+        .work(writes(&journal, &gate))
+        .then(opens(&gate));
     let flow = flow("f")
         .action("a", action(add(1)))
         .on_finished(late)
@@ -199,11 +222,14 @@ async fn work_that_a_hook_starts_is_over_before_the_last_record() {
 
 #[tokio::test]
 async fn a_failed_request_waits_for_its_work_too() {
-    let journal = Journal::default();
+    let (journal, gate) = (Journal::default(), Counter::default());
+    let failed = gate.clone();
     let ran = run(
         sequencer::<i64>("s")
-            .work(writes(&journal))
-            .then(fails::<i64, i64>("bad")),
+            .work(writes(&journal, &gate))
+            .then(fails::<i64, i64>("bad").on_errored(move |_, _| {
+                failed.add(1);
+            })),
         3,
     )
     .await;
