@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 mod choice;
+mod container;
 mod def;
 mod edge;
 mod generator;

@@ -110,7 +110,7 @@ impl Item {
             provenance: item.provenance.clone(),
             visibility: Visibility::CLIENT,
             transient: true,
-            owned_by: None,
+            owned_by: item.owned_by.clone(),
             body: ItemBody::StateChange(StateChange {
                 scope,
                 operation: operation.to_owned(),

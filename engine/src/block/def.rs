@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::answer::Mapper;
+use super::container::Opens;
 use super::edge::Edge;
 use super::retry::Retry;
 use super::router::Routes;
@@ -38,6 +39,8 @@ pub(crate) struct BlockDef {
     pub(super) description: Option<Arc<str>>,
     /// The state that each of its executions has.
     pub(super) state: Option<Arc<ScopeDef>>,
+    /// The item that groups what each of its executions shows.
+    pub(super) container: Option<Opens>,
     /// Make its input, in this order.
     pub(super) connectors: Vec<Mapper>,
     pub(super) input_rules: Option<Rules>,
@@ -77,6 +80,7 @@ impl BlockDef {
             model: None,
             description: None,
             state: None,
+            container: None,
             connectors: Vec::new(),
             input_rules: None,
             finishes: Vec::new(),
@@ -202,10 +206,16 @@ impl BlockDef {
 
     async fn run_once(&self, input: Val, ctx: &Ctx) -> Result<Val, BlockError> {
         self.check("input", self.input_rules.as_ref(), &input)?;
+        // If this fails or is dropped, the recorder closes it.
+        let container = match &self.container {
+            Some(opens) => Some(ctx.emit().container(opens(&input, ctx)?).await?),
+            None => None,
+        };
+        let inside = container.as_ref().map_or(ctx, |container| container.ctx());
         let mut output = match &self.body {
-            Body::Handler(code) | Body::Generator(code) => code(input, ctx.clone()).await?,
-            Body::Steps(plan) => plan.run(input, ctx).await?,
-            Body::Routes(routes) => routes.run(input, ctx).await?,
+            Body::Handler(code) | Body::Generator(code) => code(input, inside.clone()).await?,
+            Body::Steps(plan) => plan.run(input, inside).await?,
+            Body::Routes(routes) => routes.run(input, inside).await?,
         };
         for finish in &self.finishes {
             match finish {
@@ -213,6 +223,9 @@ impl BlockDef {
                 Finish::Map(map) => output = map(output, ctx.clone()).await?,
                 Finish::Tell(told) => told(&output, ctx.clone()).await?,
             }
+        }
+        if let Some(container) = container {
+            container.done().await?;
         }
         Ok(output)
     }

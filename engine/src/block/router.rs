@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::answer::Answer;
 use super::choice::{Choice, Choices, Pool};
+use super::container::Opens;
 use super::{Block, BlockDef, Body, IntoBlock};
 use crate::error::BlockError;
 use crate::exec::Ctx;
@@ -60,6 +61,7 @@ impl RouterName {
         let router = Router::<I, O, ()> {
             name: self.name,
             routes: Vec::new(),
+            container: None,
             problems: Vec::new(),
             _types: PhantomData,
         };
@@ -71,7 +73,8 @@ impl RouterName {
 pub struct Router<I, O, C> {
     name: String,
     routes: Vec<Route>,
-    problems: Vec<String>,
+    pub(super) container: Option<Opens>,
+    pub(super) problems: Vec<String>,
     _types: PhantomData<fn(I, C) -> O>,
 }
 
@@ -98,6 +101,7 @@ impl<I: Data, O: Data, C: Choices> Router<I, O, C> {
         Router {
             name: self.name,
             routes: self.routes,
+            container: self.container,
             problems: self.problems,
             _types: PhantomData,
         }
@@ -119,7 +123,7 @@ impl<I: Data, O: Data, C: Choices> Router<I, O, C> {
             pool,
             decide,
         };
-        Block::new(self.name, Body::Routes(routes), self.problems)
+        Block::new(self.name, Body::Routes(routes), self.problems).with(|def| def.container = self.container)
     }
 }
 

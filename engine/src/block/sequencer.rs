@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::answer::{Answer, condition, mapper};
+use super::container::Opens;
 use super::{Block, Body, IntoBlock, ViaSequencer};
 use crate::exec::Ctx;
 use crate::scope::ScopeDef;
@@ -45,6 +46,7 @@ pub fn sequencer<I: Data>(name: impl Into<String>) -> Sequencer<I, I> {
         plan: Plan::default(),
         label: None,
         state: None,
+        container: None,
         problems: Vec::new(),
         _types: PhantomData,
     }
@@ -57,7 +59,8 @@ pub struct Sequencer<I, Cur, Exit = NoExit> {
     /// Of the next step.
     label: Option<Arc<str>>,
     state: Option<Arc<ScopeDef>>,
-    problems: Vec<String>,
+    pub(super) container: Option<Opens>,
+    pub(super) problems: Vec<String>,
     _types: PhantomData<fn(I, Exit) -> Cur>,
 }
 
@@ -68,6 +71,7 @@ impl<I, Cur, E> Clone for Sequencer<I, Cur, E> {
             plan: self.plan.clone(),
             label: self.label.clone(),
             state: self.state.clone(),
+            container: self.container.clone(),
             problems: self.problems.clone(),
             _types: PhantomData,
         }
@@ -101,6 +105,7 @@ impl<I: Data, Cur: Data, E> Sequencer<I, Cur, E> {
             plan: self.plan,
             label: None,
             state: self.state,
+            container: self.container,
             problems: self.problems,
             _types: PhantomData,
         }
@@ -304,7 +309,10 @@ impl<I: Data, Cur: Data, E: ExitInto<Cur>> Sequencer<I, Cur, E> {
         if let Some(label) = self.label {
             problems.push(format!("the label {label:?} has no step after it"));
         }
-        Block::new(self.name, Body::Steps(plan), problems).with(|def| def.state = self.state)
+        Block::new(self.name, Body::Steps(plan), problems).with(|def| {
+            def.state = self.state;
+            def.container = self.container;
+        })
     }
 }
 

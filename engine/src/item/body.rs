@@ -190,6 +190,28 @@ pub struct Container {
     pub error: Option<Failure>,
 }
 
+impl Container {
+    /// Shown as this component.
+    pub fn new(component: impl Into<String>) -> Self {
+        Self {
+            component: Some(component.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Called so.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// With this to be known of it.
+    pub fn metadata(mut self, metadata: Value) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+}
+
 /// See [`ItemBody::Source`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::item::{ContentPart, ItemStatus};
+use crate::item::{ContentPart, ItemBody, ItemStatus};
 use crate::record::{Fact, ItemRecord};
 
 /// Open items by their number in the request.
@@ -61,7 +61,16 @@ impl OpenItems {
 
     /// What each open item ends as when its run ends with `status`. An item that began final stays what it is.
     pub(crate) fn closed_as(&self, status: ItemStatus) -> impl Iterator<Item = ItemRecord> + '_ {
-        self.0.values().map(move |item| closed(item.clone(), status))
+        let items = self.closing_order().into_iter().filter_map(|index| self.0.get(&index));
+        items.map(move |item| closed(item.clone(), status))
+    }
+
+    /// The order in which open items are closed together: containers after what is in them.
+    pub(crate) fn closing_order(&self) -> Vec<u32> {
+        let is_container = |item: &&ItemRecord| matches!(item.body, ItemBody::Container(_));
+        let (containers, others): (Vec<_>, Vec<_>) = self.0.values().partition(is_container);
+        let order = others.into_iter().chain(containers.into_iter().rev());
+        order.map(|item| item.index).collect()
     }
 
     fn part_mut(&mut self, item: u32, part: u32) -> Option<&mut ContentPart> {

@@ -92,6 +92,9 @@ pub struct ChangeItem {
     pub ts_ms: i64,
     /// What made it.
     pub provenance: Provenance,
+    /// The block instance of the container that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owned_by: Option<String>,
     /// The field, or `field.key`; only of an exposed field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,

@@ -38,7 +38,7 @@ fn kinds_and_payloads_are_pinned() {
         "body": {"type": "error", "message": "m", "code": "c", "details": [1]}});
     let part = json!({"type": "output_text", "text": "t"});
     let change = json!({"index": 1, "ts_ms": 2, "provenance": {"block_name": "b", "instance": "i", "phase": "main"},
-        "path": "n", "delta": {"n": 1}});
+        "owned_by": "r:root:0", "path": "n", "delta": {"n": 1}});
     let payloads = [
         (
             16,

@@ -1,6 +1,7 @@
 //! How flows run, over the real log in memory: one file per theme. Every run is also held to the laws in `support`.
 
 mod cancel;
+mod container;
 mod errors;
 mod fan_out;
 mod lifecycle;

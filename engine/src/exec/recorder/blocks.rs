@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Place, Recorder, State};
 use crate::error::{BlockError, RecordError};
-use crate::item::ItemStatus;
 use crate::item::open::closed;
+use crate::item::{Failure, ItemBody, ItemStatus};
 use crate::record::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, Fact, ItemCompleted};
 use crate::value::{Recorded, Val};
 
@@ -54,7 +54,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Records that it failed, after closing what it leaves open: items as failed, blocks as cancelled.
+    /// Records that it failed, after closing what it leaves open: items as failed, its own containers with the error, blocks as
+    /// cancelled.
     pub(crate) async fn end_failed(
         &self,
         begun: Begun,
@@ -72,10 +73,9 @@ impl Recorder {
         let Some(place) = state.blocks.remove(&begun.0) else {
             return Ok(());
         };
-        self.close(&mut state, ItemStatus::Failed, |open| {
-            open.is_within(&place, place.path())
-        })
-        .await?;
+        let left = |open: &Place| open.is_within(&place, place.path());
+        self.close(&mut state, ItemStatus::Failed, left, Some((&place, error)))
+            .await?;
         let queued = self.queue(&mut state, place.origin(), ended.clone().into()).await;
         if let Err(RecordError::TooLarge { .. }) = queued {
             ended.error = Some(ErrorRecord {
@@ -92,15 +92,20 @@ impl Recorder {
     /// cancelled. Background work that was started there goes on.
     pub(crate) async fn close_below(&self, of: &Arc<Place>, path: &str) -> Result<(), RecordError> {
         let mut state = self.state.lock().await;
-        self.close(&mut state, ItemStatus::Incomplete, |open| open.is_within(of, path))
-            .await
+        self.close(
+            &mut state,
+            ItemStatus::Incomplete,
+            |open| open.is_within(of, path),
+            None,
+        )
+        .await
     }
 
     /// Closes everything that is left open, because the run was stopped.
     pub(in crate::exec) async fn close_all(&self) {
         let mut state = self.state.lock().await;
         // What can't be recorded now can't be later: the last record then takes care of it.
-        let _ = self.close(&mut state, ItemStatus::Incomplete, |_| true).await;
+        let _ = self.close(&mut state, ItemStatus::Incomplete, |_| true, None).await;
     }
 
     /// Ends all blocks that are left, because the run was stopped.
@@ -116,22 +121,22 @@ impl Recorder {
         state: &mut State,
         status: ItemStatus,
         is_left: impl Fn(&Place) -> bool,
+        failed: Option<(&Arc<Place>, &BlockError)>,
     ) -> Result<(), RecordError> {
-        let items: Vec<u32> = state
-            .owners
-            .iter()
-            .filter(|(_, place)| is_left(place))
-            .map(|(item, _)| *item)
-            .collect();
-        for item in items {
-            let origin = state
-                .owners
-                .remove(&item)
-                .map_or(super::RUNTIME, |place| place.origin());
-            if let Some(item) = state.open.get(item).cloned() {
-                let item = closed(item, status);
-                self.queue(state, origin, ItemCompleted { item }.into()).await?;
+        for index in state.open.closing_order() {
+            let Some(owner) = state.owners.get(&index).filter(|owner| is_left(owner)).cloned() else {
+                continue;
+            };
+            let Some(mut item) = state.open.get(index).cloned() else {
+                continue;
+            };
+            if let (ItemBody::Container(container), Some((place, error))) = (&mut item.body, failed)
+                && Arc::ptr_eq(place, &owner)
+            {
+                container.error = Some(Failure::of(error));
             }
+            let item = closed(item, status);
+            self.queue(state, owner.origin(), ItemCompleted { item }.into()).await?;
         }
         let left: Vec<u64> = state
             .blocks

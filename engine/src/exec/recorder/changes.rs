@@ -32,6 +32,7 @@ impl Turn<'_> {
             index,
             ts_ms,
             provenance: recorder.provenance(place),
+            owned_by: place.owned_by(&recorder.request),
             path: write.path,
             delta: write.delta,
         };
