@@ -4,6 +4,7 @@
 pub(crate) mod cancel;
 mod ctx;
 pub(crate) mod hooks;
+mod left;
 mod recorder;
 pub(crate) mod recover;
 mod run;

@@ -1,20 +1,19 @@
-//! Closes, at start, the requests that were open when the process ended: their items as far as they came, then their last record.
+//! Closes, at start, the requests that were open when the process ended: their items as far as they came, the blocks
+//! that ran, then their last record.
 
 use flowstate_log::append::{Append, Expect, NewRecord, Part, Sub, Target};
 use flowstate_log::record::Subject;
 use flowstate_log::{Log, SubStreamInfo};
 use futures_util::future::try_join_all;
 
+use super::left::{Left, in_appends};
 use crate::error::{RecordError, RecoverError};
 use crate::item::ItemStatus;
-use crate::item::open::OpenItems;
 use crate::projection::requests;
-use crate::record::{Fact, ItemCompleted, RequestInterrupted, decode};
+use crate::record::RequestInterrupted;
 
 /// Open requests that are closed at once.
 const PAGE: usize = 64;
-/// Records that are read at once.
-const READ_RECORDS: usize = 1_000;
 /// Why a request ends that someone asked to stop.
 pub(super) const CANCELLED: &str = "it was cancelled";
 const REASON: &str = "the process ended while the request ran";
@@ -45,11 +44,7 @@ async fn close_row(log: &Log, key: &[u8], value: &[u8]) -> Result<(), RecoverErr
 }
 
 async fn close(log: &Log, request: &SubStreamInfo, reason: &str) -> Result<(), RecoverError> {
-    let open = open_items(log, request).await?;
-    let mut facts: Vec<Fact> = open
-        .closed_as(ItemStatus::Incomplete)
-        .map(|item| ItemCompleted { item }.into())
-        .collect();
+    let mut facts = Left::read(log, request).await?.closing(ItemStatus::Incomplete);
     facts.push(RequestInterrupted { reason: reason.into() }.into());
     let mut records = Vec::with_capacity(facts.len());
     for fact in &facts {
@@ -62,29 +57,19 @@ async fn close(log: &Log, request: &SubStreamInfo, reason: &str) -> Result<(), R
             payload: fact.encode().map_err(|error| RecordError::Encode(error.to_string()))?,
         });
     }
-    let part = Part {
-        stream: Target::Id(request.stream),
-        expect: vec![Expect::SubStreamAt(request.id, request.count)],
-        records,
-    };
-    let appending = log.append(Append::of(vec![part])).await.map_err(RecordError::from)?;
-    appending.await.map_err(RecordError::from)?;
-    Ok(())
-}
-
-/// The request's open items, as its durable records leave them.
-pub(super) async fn open_items(log: &Log, request: &SubStreamInfo) -> Result<OpenItems, RecoverError> {
-    let mut open = OpenItems::default();
-    let mut from = request.first;
-    while from <= request.last {
-        let records = log.read(request.stream, from, READ_RECORDS).await?;
-        let Some(last) = records.last() else { break };
-        from = last.position + 1;
-        for record in &records {
-            if record.sub.is_some_and(|(sub, _)| sub == request.id) {
-                open.apply(&decode(record)?);
-            }
-        }
+    let (mut count, mut appended) = (request.count, Vec::new());
+    for records in in_appends(records, |record| record.payload.len()) {
+        let expect = vec![Expect::SubStreamAt(request.id, count)];
+        count += records.len() as u64;
+        let part = Part {
+            stream: Target::Id(request.stream),
+            expect,
+            records,
+        };
+        appended.push(log.append(Append::of(vec![part])).await.map_err(RecordError::from)?);
     }
-    Ok(open)
+    for appending in appended {
+        appending.await.map_err(RecordError::from)?;
+    }
+    Ok(())
 }

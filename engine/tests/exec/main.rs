@@ -4,6 +4,7 @@ mod cancel;
 mod container;
 mod errors;
 mod fan_out;
+mod kill;
 mod lifecycle;
 mod loops;
 mod rescue;

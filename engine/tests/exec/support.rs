@@ -1,13 +1,14 @@
 //! Runs blocks as requests, and the laws that every request keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowstate_engine::item::Phase;
 use flowstate_engine::model::{Model, ModelError, ModelEvent, ModelRequest};
 use flowstate_engine::prelude::*;
-use flowstate_engine::record::{BlockEnded, BlockStarted, Fact, decode};
-use flowstate_engine::{Principal, RequestStatus, RunResult, Submission};
+use flowstate_engine::record::{BlockEnded, BlockStarted, BlockStatus, Fact, ItemAdded, decode};
+use flowstate_engine::{Principal, RequestRow, RequestStatus, RunResult, Submission};
 use flowstate_log::Options;
 use flowstate_log::record::Record;
 use futures_util::StreamExt;
@@ -155,19 +156,22 @@ pub async fn run_on(engine: &Engine, input: impl Serialize) -> Ran {
 
 /// The records of a request that has ended, which keep the laws.
 pub async fn read(engine: &Engine, result: RunResult) -> Ran {
-    let accepted = &result.accepted;
+    let (row, facts) = recorded(engine, &result.accepted.request).await;
+    assert_eq!(row.status, result.status, "the request's row says how it ended");
+    holds_to_the_laws(&facts);
+    Ran { result, facts }
+}
+
+/// What is known of a request of the flow `f`, and its records up to now.
+pub async fn recorded(engine: &Engine, request: &str) -> (RequestRow, Vec<Fact>) {
     let principal = Principal::default();
-    let found = engine.request(&principal, &accepted.flow, &accepted.request, Duration::ZERO);
+    let found = engine.request(&principal, "f", request, Duration::ZERO);
     let found = found.await.expect("readable").expect("a request");
-    assert_eq!(found.row.status, result.status, "the request's row says how it ended");
     let mut facts = Vec::new();
     let mut from = found.sub.first;
     loop {
-        let records = engine
-            .log()
-            .read(found.sub.stream, from, 10_000)
-            .await
-            .expect("records");
+        let records = engine.log().read(found.sub.stream, from, 10_000).await;
+        let records = records.expect("records");
         let Some(last) = records.last() else { break };
         from = last.position + 1;
         let own = |record: &&Record| record.sub.is_some_and(|(sub, _)| sub == found.sub.id);
@@ -180,21 +184,40 @@ pub async fn read(engine: &Engine, result: RunResult) -> Ran {
             facts.push(decode(record).expect("a fact"));
         }
     }
-    holds_to_the_laws(&facts);
-    Ran { result, facts }
+    (found.row, facts)
 }
 
-/// One last record and nothing after it; before it, every item is final and every block has ended.
+/// One last record and nothing after it; before it, every item is final and every block has ended. What a block of the chain left
+/// open is closed before it ends: the blocks below it, and if it did not give an output their items too. Background work goes on.
 pub fn holds_to_the_laws(facts: &[Fact]) {
     let terminal: Vec<usize> = (0..facts.len()).filter(|index| facts[*index].is_terminal()).collect();
     assert_eq!(terminal, [facts.len() - 1], "one last record, at the end: {facts:#?}");
-    let (mut items, mut blocks) = (BTreeSet::new(), BTreeSet::new());
+    let (mut items, mut blocks) = (BTreeMap::new(), BTreeMap::new());
     for (number, fact) in (1_u64..).zip(facts) {
         match fact {
-            Fact::ItemAdded(added) => assert!(items.insert(added.item.index), "an item is added once"),
-            Fact::ItemCompleted(completed) => assert!(items.remove(&completed.item.index), "an item ends once"),
-            Fact::BlockStarted(_) => assert!(blocks.insert(number)),
-            Fact::BlockEnded(ended) => assert!(blocks.remove(&ended.started), "a block ends once: {ended:?}"),
+            Fact::ItemAdded(ItemAdded { item }) => {
+                let path = item.provenance.instance.split(':').nth_back(1).unwrap_or_default();
+                let earlier = items.insert(item.index, (item.provenance.phase, path.to_owned()));
+                assert!(earlier.is_none(), "an item is added once");
+            }
+            Fact::ItemCompleted(completed) => {
+                assert!(items.remove(&completed.item.index).is_some(), "an item ends once")
+            }
+            Fact::BlockStarted(block) => drop(blocks.insert(number, (block.phase, block.path.clone()))),
+            Fact::BlockEnded(ended) => {
+                let begun = blocks.remove(&ended.started);
+                let (phase, path) = begun.unwrap_or_else(|| panic!("a block ends once: {ended:?}"));
+                let is_left = |(of, place): &(Phase, String)| {
+                    let below = place.strip_prefix(&path).is_some_and(|rest| rest.starts_with('/'));
+                    (phase, *of) == (Phase::Main, Phase::Main) && (below || *place == path)
+                };
+                let open: Vec<_> = blocks.values().filter(|block| is_left(block)).collect();
+                assert!(open.is_empty(), "{path} ended before {open:?}");
+                if ended.status != BlockStatus::Completed {
+                    let open: Vec<_> = items.values().filter(|item| is_left(item)).collect();
+                    assert!(open.is_empty(), "{path} ended and left {open:?} open");
+                }
+            }
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 
 use super::{Recorder, State};
 use crate::error::RecordError;
+use crate::exec::left::in_appends;
 use crate::record::{ContentDelta, Fact};
 
 /// JSON around the text of a delta, at least: `{"item":0,"part":0,"delta":""}`.
@@ -130,17 +131,21 @@ impl Recorder {
         self.buffered.store(false, Ordering::Relaxed);
     }
 
-    /// Queues facts as one append and takes them into the open items. The buffer is empty.
-    pub(super) async fn push(&self, state: &mut State, origin: u64, facts: &[Fact]) -> Result<Appending, RecordError> {
-        let records = facts
-            .iter()
-            .map(|fact| self.next_record(origin, Subject::NONE, fact))
-            .collect::<Result<_, _>>()?;
-        let part = self.part(state, None, records);
-        let appending = self.append(vec![part]).await?;
-        state.count += facts.len() as u64;
-        facts.iter().for_each(|fact| state.apply(fact));
-        Ok(appending)
+    /// Queues facts behind everything else and waits until they are durable. The buffer is empty.
+    pub(super) async fn push(&self, state: &mut State, origin: u64, facts: &[Fact]) -> Result<(), RecordError> {
+        let records = facts.iter().map(|fact| self.next_record(origin, Subject::NONE, fact));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        for records in in_appends(records, |record| record.payload.len()) {
+            let count = records.len() as u64;
+            let part = self.part(state, None, records);
+            let appending = self.append(vec![part]).await?;
+            state.count += count;
+            state.queued.push_back(appending);
+        }
+        while let Some(appending) = state.queued.pop_front() {
+            appending.await?;
+        }
+        Ok(())
     }
 
     /// Puts parts into the log's queue as one append.

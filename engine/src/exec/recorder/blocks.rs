@@ -108,14 +108,6 @@ impl Recorder {
         let _ = self.close(&mut state, ItemStatus::Incomplete, |_| true, None).await;
     }
 
-    /// Ends all blocks that are left, because the run was stopped.
-    pub(super) async fn end_blocks(&self, state: &mut State) {
-        // The items are closed with the last record. What can't be recorded here can't be there either.
-        let left: Vec<u64> = state.blocks.keys().rev().copied().collect();
-        let _ = self.end_as_cancelled(state, left).await;
-        self.flush(state).await;
-    }
-
     async fn close(
         &self,
         state: &mut State,

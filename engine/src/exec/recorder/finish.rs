@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RUNTIME, Recorder, State};
 use crate::error::{BlockError, RecordError, RecoverError};
-use crate::exec::recover::open_items;
+use crate::exec::left::Left;
 use crate::item::{ItemBody, ItemStatus, Provenance, Visibility};
-use crate::record::{Fact, ItemAdded, ItemCompleted, RequestCompleted, RequestFailed, RequestInterrupted};
+use crate::record::{ItemAdded, ItemCompleted, RequestCompleted, RequestFailed, RequestInterrupted};
 
 /// Pauses between two attempts to write a last record for which the disk has no room.
 const ROOM_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -30,8 +30,7 @@ pub(in crate::exec) enum Outcome {
 }
 
 impl Recorder {
-    /// Closes what is open, tells the error if there is one, and writes the request's last record: all in one append, durable on return.
-    /// While the disk is full it waits for room, until `closing`. Without the record, the next start of the engine closes the request.
+    /// Closes what is open, tells the error if there is one, and writes the request's last record, durable on return. While the disk is full it waits for room, until `closing`. Without the record, the next start of the engine closes the request.
     pub(in crate::exec) async fn finish(
         &self,
         mut outcome: Outcome,
@@ -39,13 +38,16 @@ impl Recorder {
     ) -> Result<(), RecoverError> {
         let settled = self.settle().await;
         let mut state = self.state.lock().await;
-        match settled {
-            Ok(()) => self.end_blocks(&mut state).await,
+        let mut left = match settled {
+            Ok(()) => Left {
+                items: std::mem::take(&mut state.open),
+                blocks: std::mem::take(&mut state.blocks).into_keys().collect(),
+            },
             Err(_) => self.resync(&mut state).await?,
-        }
+        };
         let (items, mut refused, mut missed, mut pause) = (state.items, false, 0, ROOM_PAUSE_MIN);
         loop {
-            match self.finish_with(&mut state, outcome.clone()).await {
+            match self.finish_with(&mut state, &left, outcome.clone()).await {
                 Err(why @ (RecordError::Append(AppendError::Invalid(_)) | RecordError::TooLarge { .. }))
                     if !refused =>
                 {
@@ -62,31 +64,26 @@ impl Recorder {
                 finished => return finished.map_err(RecoverError::from),
             }
             state.items = items;
-            self.resync(&mut state).await?;
+            left = self.resync(&mut state).await?;
         }
     }
 
-    /// Goes on from what is durable: what was queued behind a failed append was refused with it.
-    async fn resync(&self, state: &mut State) -> Result<(), RecoverError> {
+    /// Goes on from what is durable, and gives what that leaves open: what was queued behind a failed append was refused with it.
+    async fn resync(&self, state: &mut State) -> Result<Left, RecoverError> {
         while let Some(appending) = state.queued.pop_front() {
             state.take_in(appending.await.map(drop));
         }
         let info = self.log.sub_stream_info(self.stream, self.sub).await?;
         state.count = info.count;
-        state.open = open_items(&self.log, &info).await?;
-        Ok(())
+        Left::read(&self.log, &info).await
     }
 
-    async fn finish_with(&self, state: &mut State, outcome: Outcome) -> Result<(), RecordError> {
+    async fn finish_with(&self, state: &mut State, left: &Left, outcome: Outcome) -> Result<(), RecordError> {
         let status = match outcome {
             Outcome::Failed(_) => ItemStatus::Failed,
             Outcome::Completed(_) | Outcome::Interrupted(_) => ItemStatus::Incomplete,
         };
-        let mut facts: Vec<Fact> = state
-            .open
-            .closed_as(status)
-            .map(|item| ItemCompleted { item }.into())
-            .collect();
+        let mut facts = left.closing(status);
         match outcome {
             Outcome::Completed(output) => facts.push(RequestCompleted { output }.into()),
             Outcome::Interrupted(reason) => facts.push(RequestInterrupted { reason: reason.into() }.into()),
@@ -121,7 +118,7 @@ impl Recorder {
                 );
             }
         }
-        self.push(state, RUNTIME, &facts).await?.await?;
+        self.push(state, RUNTIME, &facts).await?;
         state.ended = true;
         Ok(())
     }

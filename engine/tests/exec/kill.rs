@@ -1,0 +1,447 @@
+//! Killed at every append and after every record: what recovery makes of a request, for flows that use every method.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstate_engine::item::{ContentPart, ItemBody, ItemStatus};
+use flowstate_engine::prelude::*;
+use flowstate_engine::record::{BlockEnded, BlockStatus, Fact, ItemCompleted, ItemRecord, RequestInterrupted, decode};
+use flowstate_engine::{Principal, RequestStatus, SnapshotQuery, StateOp, Submission};
+use flowstate_log::append::{Append, NewRecord, Part, Sub, Target};
+use flowstate_log::disk::memory::MemoryDisk;
+use flowstate_log::disk::{Disk, DiskFile};
+use flowstate_log::record::{Kind, Name, Record};
+use flowstate_log::{Log, Options};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::support::{Counter, fails, holds_to_the_laws, recorded, submission};
+
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+struct Tally {
+    count: i64,
+}
+
+/// Counts in the session's state, shows a message, and gives the next number.
+fn tick() -> Block<i64, i64> {
+    handler("tick").run(|n: i64, ctx: Ctx| async move {
+        ctx.session::<Tally>().inc("count", 1).await?;
+        let message = ctx.emit().open_message().await?;
+        message.append(format!("tick {n}")).await?;
+        message.done().await?;
+        Ok(n + 1)
+    })
+}
+
+fn each(n: i64) -> Vec<i64> {
+    (0..n).collect()
+}
+
+/// A flow for every method, by its name.
+fn flows() -> Vec<(&'static str, Block<i64, i64>)> {
+    let s = || sequencer::<i64>("s");
+    let sum = |all: Vec<i64>, _: Ctx| all.iter().sum::<i64>();
+    let both = |(a, b): (i64, i64), _: Ctx| a + b;
+    vec![
+        ("then", s().then(tick()).then(tick()).build()),
+        (
+            "then_if",
+            s().then_if(|_, _| true, tick()).then_if(|_, _| false, tick()).build(),
+        ),
+        ("map", s().map(|n, _| n + 1).then(tick()).build()),
+        ("tap", s().tap(tick()).build()),
+        ("tap_if", s().tap_if(|_, _| true, tick()).build()),
+        (
+            "parallel",
+            s().parallel((arm("a", tick()), arm("b", tick()))).map(both).build(),
+        ),
+        ("then_all", s().then_all([tick(), tick()]).map(sum).build()),
+        ("for_each", s().map(|_, _| each(3)).for_each(tick()).map(sum).build()),
+        (
+            "for_each_background",
+            s().map(|_, _| each(3)).for_each_background(tick()).map(sum).build(),
+        ),
+        ("then_any", s().then_any([fails("bad"), tick()]).build()),
+        ("race", s().race([tick(), tick()]).build()),
+        (
+            "branch",
+            s().branch([case("a", |n: i64, _| n, |_: &i64, _| true, tick())])
+                .build(),
+        ),
+        ("do_until", s().do_until(|n, _| *n > 2, tick()).build()),
+        ("do_while", s().do_while(|n, _| *n < 2, tick()).build()),
+        (
+            "loop_back",
+            s().label("again").then(tick()).loop_back("again", 2).build(),
+        ),
+        ("work", s().work(tick()).then(tick()).build()),
+        ("work_if", s().work_if(|_, _| true, tick()).build()),
+        ("background", s().background(tick()).build()),
+        ("wait_for_work", s().work(tick()).wait_for_work().then(tick()).build()),
+        (
+            "rescue",
+            s().then(tick())
+                .then(fails::<i64, i64>("bad"))
+                .rescue(any_error().run(tick().map_input(|_: Rescued, _| 7)))
+                .build(),
+        ),
+        ("exit_if", s().then(tick()).exit_if(|_, _| true).then(tick()).build()),
+        (
+            "container",
+            s().container("card", "Card")
+                .then(s().container("card", "In").then(tick()))
+                .build(),
+        ),
+        ("router", router("r").route("a", tick()).decide(|_, _, (a,)| a)),
+        (
+            "retry",
+            s().then(tick())
+                .then(fails::<i64, i64>("execution_error"))
+                .build()
+                .retry(Retry::attempts(2)),
+        ),
+    ]
+}
+
+fn on(disk: impl Disk) -> Options {
+    let mut options = Options {
+        disk: Arc::new(disk),
+        ..Options::in_memory()
+    };
+    (options.limits.segment_bytes, options.limits.commit_bytes_max) = (1 << 20, 1 << 20);
+    options.limits.payload_bytes_max = 900 << 10;
+    options
+}
+
+/// A disk in memory of which a copy is kept, as a power cut would leave it, after every write and sync of the log.
+#[derive(Clone, Default)]
+struct Cut {
+    inner: MemoryDisk,
+    left: Arc<Mutex<Vec<MemoryDisk>>>,
+}
+
+impl Cut {
+    fn now(&self) {
+        let mut left = self.left.lock();
+        let seed = left.len() as u64;
+        left.push(self.inner.crash(seed));
+    }
+
+    fn file(&self, name: &str, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        match name.starts_with("slot") {
+            true => Arc::new(CutFile {
+                inner,
+                cut: self.clone(),
+            }),
+            false => inner,
+        }
+    }
+}
+
+struct CutFile {
+    inner: Arc<dyn DiskFile>,
+    cut: Cut,
+}
+
+impl DiskFile for CutFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write_at(offset, bytes)?;
+        self.cut.now();
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()?;
+        self.cut.now();
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.inner.read_at(offset, into)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+}
+
+impl Disk for Cut {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(name, self.inner.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(name, self.inner.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.inner.sync_dir()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        self.inner.lock()
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+}
+
+async fn open(block: &Block<i64, i64>, options: Options) -> Engine {
+    let flow = flow("f").action("a", action(block.clone()));
+    let tally = scope::<Tally>().client_data("count", |tally: &Tally| tally.count);
+    let flow = flow.session(tally).instance("i").expect("a flow");
+    Engine::builder().flow(flow).open(options).await.expect("an engine")
+}
+
+/// All records of the session `s`, in order; empty if there is none.
+async fn records(engine: &Engine) -> Vec<Record> {
+    let name = Name::new("", "session/s").expect("a name");
+    let Some(stream) = engine.log().stream(&name).await.expect("readable") else {
+        return Vec::new();
+    };
+    engine.log().read(stream, 1, 1_000).await.expect("records")
+}
+
+/// What clients see of the session's count.
+async fn count(engine: &Engine) -> Option<Value> {
+    let snapshot = engine
+        .snapshot(&Principal::default(), "s", &SnapshotQuery::default())
+        .await;
+    let shown = snapshot.expect("readable")?.client_data;
+    Some(shown["session"]["count"].clone())
+}
+
+type Stated = (Kind, Value);
+
+fn stated(record: &Record) -> Stated {
+    (record.kind, serde_json::from_slice(&record.payload).expect("JSON"))
+}
+
+/// Runs the flow to its end and gives its records and the disk's crashes.
+async fn complete(block: &Block<i64, i64>) -> (Vec<Record>, Vec<MemoryDisk>) {
+    let cut = Cut::default();
+    let engine = open(block, on(cut.clone())).await;
+    let submission = Submission {
+        request: Some("r".into()),
+        session: Some("s".into()),
+        ..submission(0)
+    };
+    let result = tokio::time::timeout(Duration::from_secs(20), engine.run_submission(submission)).await;
+    result.expect("in time").expect("a result");
+    let records = records(&engine).await;
+    engine.close().await;
+    let left = std::mem::take(&mut *cut.left.lock());
+    (records, left)
+}
+
+/// What is there after a restart: a prefix of the complete records, then what closes what that left open, and the state of that prefix.
+/// Gives the length of the prefix; what closes it may begin as the complete records go on, unless the length is `known`.
+async fn holds(
+    name: &str,
+    block: &Block<i64, i64>,
+    disk: MemoryDisk,
+    complete: &[Record],
+    known: Option<usize>,
+) -> usize {
+    let engine = open(block, on(disk)).await;
+    let recovered = records(&engine).await;
+    let same = recovered.iter().zip(complete);
+    let same = same.take_while(|(left, whole)| stated(left) == stated(whole)).count();
+    let facts: Vec<Fact> = recovered.iter().map(|record| decode(record).expect("a fact")).collect();
+    let is_prefix = |kept: &usize| facts[*kept..] == closing(&facts[..*kept]);
+    let kept = (known.unwrap_or(0)..=known.unwrap_or(same)).rev().find(is_prefix);
+    let kept = kept.unwrap_or_else(|| panic!("{name}: {same} as in the complete run, of {known:?}: {facts:#?}"));
+    assert!(kept <= same, "{name}: {kept} were written");
+    if !facts.is_empty() {
+        let ticks = facts[..kept].iter().filter(|fact| is_tick(fact)).count();
+        let shown = count(&engine).await;
+        assert_eq!(
+            shown,
+            Some(json!(ticks)),
+            "{name}: the state after {kept} is their fold"
+        );
+        holds_to_the_laws(&facts[1..]);
+        let found = engine.request(&Principal::default(), "f", "r", Duration::ZERO).await;
+        let interrupted = found.expect("readable").expect("a request").row.status == RequestStatus::Interrupted;
+        assert_eq!(interrupted, kept < facts.len(), "{name}: after {kept}");
+    }
+    engine.close().await;
+    kept
+}
+
+fn is_tick(fact: &Fact) -> bool {
+    matches!(fact, Fact::StateChanged(change) if matches!(change.op, StateOp::Inc(_)))
+}
+
+/// The records that close what a session's first records leave open of its only request, worked out in the test's own way.
+fn closing(prefix: &[Fact]) -> Vec<Fact> {
+    if prefix.last().is_none_or(Fact::is_terminal) {
+        return Vec::new();
+    }
+    let mut items: Vec<ItemRecord> = Vec::new();
+    let mut blocks = Vec::new();
+    for (position, fact) in prefix.iter().enumerate() {
+        match fact {
+            Fact::ItemAdded(added) => items.push(added.item.clone()),
+            Fact::ContentAdded(part) => parts(&mut items, part.item).push(part.content.clone()),
+            Fact::ContentDelta(more) => {
+                let part = &mut parts(&mut items, more.item)[more.part as usize];
+                let text = format!("{}{}", part.as_text(), more.delta);
+                *part = ContentPart::text(text);
+            }
+            Fact::ItemCompleted(ended) => items.retain(|item| item.index != ended.item.index),
+            // The session's first record is in no request, so that a position is a number and one.
+            Fact::BlockStarted(_) => blocks.push(position as u64),
+            Fact::BlockEnded(ended) => blocks.retain(|started| *started != ended.started),
+            _ => {}
+        }
+    }
+    let is_container = |item: &ItemRecord| item.body.type_name() == "container";
+    items.sort_by_key(|item| match is_container(item) {
+        false => i64::from(item.index),
+        true => i64::from(u32::MAX) + i64::from(u32::MAX - item.index),
+    });
+    let items = items.into_iter().map(|mut item| {
+        if item.status == ItemStatus::InProgress {
+            item.status = ItemStatus::Incomplete;
+        }
+        Fact::from(ItemCompleted { item })
+    });
+    let blocks = blocks.into_iter().rev().map(|started| {
+        Fact::from(BlockEnded {
+            started,
+            status: BlockStatus::Cancelled,
+            ..Default::default()
+        })
+    });
+    let end = RequestInterrupted {
+        reason: "the process ended while the request ran".into(),
+    };
+    items.chain(blocks).chain([Fact::from(end)]).collect()
+}
+
+fn parts(items: &mut [ItemRecord], index: u32) -> &mut Vec<ContentPart> {
+    let item = items.iter_mut().find(|item| item.index == index).expect("an open item");
+    match &mut item.body {
+        ItemBody::Message { content, .. } => content,
+        other => panic!("{other:?} has no parts"),
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_write_leaves_a_prefix_that_is_closed() {
+    for (name, block) in flows() {
+        let (records, left) = complete(&block).await;
+        let mut seen = Vec::new();
+        for disk in left {
+            seen.push(holds(name, &block, disk, &records, None).await);
+        }
+        assert_eq!(seen.first(), Some(&0), "{name}: {seen:?}");
+        assert_eq!(seen.last(), Some(&records.len()), "{name}: {seen:?}");
+        seen.dedup();
+        assert!(seen.len() > 3, "{name}: cut in the middle: {seen:?}");
+    }
+}
+
+/// A log that ends after the first `count` of these records.
+async fn written(records: &[Record], count: usize) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let log = Log::open(on(disk.clone())).expect("a log");
+    let records = records[..count].iter().map(|record| NewRecord {
+        kind: record.kind,
+        subject: record.subject,
+        sub: record.sub.map(|(sub, number)| match number {
+            1 => Sub::Open(sub, Name::new("", "r").expect("a name")),
+            _ => Sub::Next(sub),
+        }),
+        causation: record.causation,
+        origin: record.origin,
+        payload: record.payload.clone(),
+    });
+    let part = Part {
+        stream: Target::Name(Name::new("", "session/s").expect("a name")),
+        expect: Vec::new(),
+        records: records.collect(),
+    };
+    log.append(Append::of(vec![part]))
+        .await
+        .expect("room")
+        .await
+        .expect("durable");
+    log.close().await;
+    disk
+}
+
+#[tokio::test]
+async fn a_log_that_ends_after_any_record_is_closed() {
+    for (name, block) in flows() {
+        let (records, _) = complete(&block).await;
+        for count in 2..=records.len() {
+            let disk = written(&records, count).await;
+            holds(name, &block, disk, &records, Some(count)).await;
+        }
+    }
+}
+
+/// More than an append may have records.
+const MANY: usize = 5_000;
+
+#[tokio::test]
+async fn more_may_be_open_than_one_append_may_close() {
+    let begun = Counter::default();
+    let counted = begun.clone();
+    let hangs = handler("hangs").run(move |n: i64, ctx: Ctx| {
+        let counted = counted.clone();
+        async move {
+            let message = ctx.emit().open_message().await?;
+            message.append("and").await?;
+            counted.add(1);
+            std::future::pending::<()>().await;
+            Ok(n)
+        }
+    });
+    let chain = sequencer::<i64>("s").map(|_, _| (0..MANY as i64).collect::<Vec<_>>());
+    let block = chain.for_each(hangs).map(|all, _| all.len() as i64).build();
+    let disk = MemoryDisk::new();
+    let engine = open(&block, on(disk.clone())).await;
+    let accepted = engine.submit(submission(0)).await.expect("accepted");
+    begun.reached(MANY).await;
+    let found = engine
+        .request(&Principal::default(), "f", &accepted.request, Duration::ZERO)
+        .await;
+    let sub = found.expect("readable").expect("a request").sub;
+    let mut follow = engine.log().follow_sub(&sub, 0).await.expect("a cursor");
+    let mut seen = 0;
+    // Accepted, started, the root; and the start, the item, its part and its text of each.
+    while seen < 3 + 4 * MANY {
+        let page = tokio::time::timeout(Duration::from_secs(20), follow.page()).await;
+        seen += page.expect("in time").expect("records").len();
+    }
+    let left = disk.crash(1);
+    engine.close().await;
+    let (_, closed) = recorded(&engine, &accepted.request).await;
+    let recovered = open(&block, on(left)).await;
+    let (row, facts) = recorded(&recovered, &accepted.request).await;
+    assert_eq!(row.status, RequestStatus::Interrupted);
+    for facts in [closed, facts] {
+        // What was open, closed, and the last record.
+        assert_eq!(facts.len(), seen + 2 * MANY + 1 + 1);
+        holds_to_the_laws(&facts);
+    }
+    recovered.close().await;
+}
