@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use flowstate_engine::Submission;
 use flowstate_engine::prelude::*;
-use flowstate_engine::record::Fact;
-use flowstate_engine::{Principal, Submission};
 use flowstate_log::env::{Env, SystemEnv};
 use flowstate_log::{Options, Storage};
 use futures_util::StreamExt;
@@ -64,22 +63,8 @@ async fn run(engine: &Engine, action: &str, count: u64) -> Duration {
         user: "u".into(),
         ..Submission::default()
     };
-    let accepted = engine.submit(submission).await.expect("accepted");
-    let found = engine
-        .request(&Principal::default(), "bench", &accepted.request, Duration::ZERO)
-        .await;
-    let sub = found.expect("readable").expect("a request").sub;
-    let mut follow = engine.log().follow_sub(&sub, 0).await.expect("a cursor");
-    loop {
-        for record in follow.page().await.expect("records") {
-            match flowstate_engine::record::decode(&record).expect("a fact") {
-                Fact::RequestCompleted(completed) => {
-                    return Duration::from_nanos(completed.output.as_u64().expect("nanoseconds"));
-                }
-                fact => assert!(!fact.is_terminal(), "{fact:?}"),
-            }
-        }
-    }
+    let ended = engine.run_submission(submission).await.expect("a result");
+    Duration::from_nanos(ended.output.as_u64().expect("nanoseconds"))
 }
 
 fn state_op(c: &mut Criterion) {

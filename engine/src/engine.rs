@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
 
+mod output;
 mod run;
 mod snapshot;
 

@@ -206,6 +206,17 @@ async fn run(engine: &Engine, submission: Submission) -> Vec<(Record, Fact)> {
     records_until(engine, &accepted, Fact::is_terminal).await
 }
 
+/// What the request with these records gave.
+async fn output(engine: &Engine, records: &[(Record, Fact)]) -> Option<Value> {
+    let Fact::RequestAccepted(accepted) = &records[0].1 else {
+        panic!("{:?}", records[0].1)
+    };
+    let principal = Principal::default();
+    let found = engine.request(&principal, &accepted.flow, &accepted.request, Duration::ZERO);
+    let found = found.await.expect("readable").expect("a request");
+    engine.output(&found).await.expect("readable")
+}
+
 /// Kinds that tell where blocks began and ended, which is a theme of its own.
 const EXECUTION: [u16; 2] = [40, 41];
 
@@ -256,10 +267,8 @@ async fn an_action_leaves_its_records_in_order_with_dense_numbers() {
     assert_eq!(kinds(&records), [17, 18, 19, 23, 25, 19, 20, 21, 22, 23, 26, 24, 30]);
     let deltas: Vec<&str> = records.iter().filter_map(|(_, fact)| delta(fact)).collect();
     assert!(deltas.len() >= 20, "every token is a record: {deltas:?}");
-    let Some((last, Fact::RequestCompleted(completed))) = records.last() else {
-        panic!("no output");
-    };
-    assert_eq!(completed.output, Value::from(deltas.concat()));
+    let last = &records.last().expect("a last record").0;
+    assert_eq!(output(&engine, &records).await, Some(Value::from(deltas.concat())));
     assert!(deltas.concat().contains("Why tea?"));
 
     let Fact::RequestAccepted(accepted) = &records[0].1 else {
@@ -349,10 +358,8 @@ async fn a_second_turn_sees_the_first_and_its_own_message_once() {
 async fn state_operations_are_visible_at_once_and_to_clients() {
     let engine = engine(Puppet::new(said("a"))).await;
     let records = run(&engine, submission("state", json!("go"))).await;
-    let Some((_, Fact::RequestCompleted(completed))) = records.last() else {
-        panic!("{records:?}")
-    };
-    assert_eq!(completed.output, json!({"turns": 2, "topic": "tea"}));
+    let expected = json!({"turns": 2, "topic": "tea"});
+    assert_eq!(output(&engine, &records).await, Some(expected));
     assert_eq!(snapshot(&engine, "s1").await.client_data["session"]["turns"], json!(2));
     let query = SnapshotQuery {
         client_data: Some(vec![("session".into(), "none".into())]),
@@ -952,7 +959,7 @@ async fn a_request_that_ends_while_the_disk_is_full_is_closed_when_there_is_room
         let ends = ends.clone();
         async move {
             ends.notified().await;
-            Ok(())
+            Ok("done".to_owned())
         }
     };
     let app = flow("chat")
@@ -992,7 +999,8 @@ async fn a_request_that_ends_while_the_disk_is_full_is_closed_when_there_is_room
     let early = tokio::time::timeout(Duration::from_millis(300), &mut ended).await;
     assert!(early.is_err(), "there is no room for it");
     disk.heal();
-    tokio::time::timeout(Duration::from_secs(30), ended)
-        .await
-        .expect("it is closed, without a restart");
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    let records = ended.expect("it is closed, without a restart");
+    // What the block recorded of it was lost with the append that found no room.
+    assert_eq!(output(&engine, &records).await, Some(json!("done")));
 }

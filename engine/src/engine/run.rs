@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Engine;
+use super::{Engine, output};
 use crate::error::{BlockError, QueryError, RunError};
 use crate::exec::{Accepted, Submission};
 use crate::item::Item;
@@ -64,7 +64,10 @@ impl Engine {
                         items.push(Item::new(sub.id, &accepted.request, completed.item));
                         continue;
                     }
-                    Fact::RequestCompleted(completed) => (RequestStatus::Completed, completed.output, None),
+                    Fact::RequestCompleted(completed) => {
+                        let output = output::stored(log, &sub, completed).await?;
+                        (RequestStatus::Completed, output, None)
+                    }
                     Fact::RequestFailed(failed) => {
                         let mut error = BlockError::new(failed.code, failed.message).retryable(failed.retryable);
                         if let Some(details) = failed.details {

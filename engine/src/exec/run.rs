@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use futures_util::FutureExt;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::recorder::{Outcome, Recorder};
@@ -81,7 +80,7 @@ async fn until_cancelled(run: &Arc<Run>, input: Val, cancelled: &CancellationTok
 }
 
 /// Everything between the first record and the last: hooks, the action's block, and the work that it started.
-async fn run_all(run: &Arc<Run>, input: Val) -> Result<Value, BlockError> {
+async fn run_all(run: &Arc<Run>, input: Val) -> Result<Val, BlockError> {
     run.recorder.start().await?;
     hooks::started(run).await;
     let action = run.action()?;
@@ -93,7 +92,7 @@ async fn run_all(run: &Arc<Run>, input: Val) -> Result<Value, BlockError> {
         Err(_) => RequestStatus::Failed,
     };
     finish(run, status).await;
-    ended?.json()
+    ended
 }
 
 async fn run_block(run: &Arc<Run>, action: &ActionDef, input: Val) -> Result<Val, BlockError> {

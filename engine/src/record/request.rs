@@ -67,8 +67,15 @@ pub struct CancelRequested {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestCompleted {
-    /// What the action's block returned.
-    pub output: Value,
+    /// What the action's block gave, unless `same_as` or `item` says where that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Number, in the request, of the record whose `output` is what it gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<u64>,
+    /// The item whose text is what it gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
 }
 
 /// See [`Fact::RequestFailed`].

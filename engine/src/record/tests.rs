@@ -77,7 +77,7 @@ fn kinds_and_payloads_are_pinned() {
             "StateNoted",
             json!({"scope": "project", "operation": "set", "item": change}),
         ),
-        (30, "RequestCompleted", json!({"output": 1})),
+        (30, "RequestCompleted", json!({"output": 1, "same_as": 2, "item": 3})),
         (
             31,
             "RequestFailed",

@@ -1,10 +1,13 @@
 //! The execution records: every block begins and ends once, at the same place in every run, and an output is stored once.
 
+use std::time::Duration;
+
+use flowstate_engine::Principal;
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::Fact;
 use serde_json::json;
 
-use crate::support::{add, run, talker};
+use crate::support::{Ran, add, engine, fails, run, run_on, talker};
 
 fn everything() -> Block<i64, i64> {
     let double = || handler("double").run(|n: i64, _| async move { Ok(n * 2) });
@@ -74,6 +77,46 @@ async fn a_generators_output_is_its_item() {
         assert_eq!((ended.output, ended.item), (None, Some(0)));
     }
     assert_eq!(ran.items(), [("so end".to_owned(), "completed")]);
+}
+
+#[tokio::test]
+async fn the_last_record_says_where_the_output_is() {
+    let ended = |ran: &Ran| match ran.facts.last() {
+        Some(Fact::RequestCompleted(completed)) => completed.clone(),
+        other => panic!("{other:?}"),
+    };
+    let ran = run(sequencer::<i64>("s").then(add(1)), 1).await;
+    let stored: Vec<u64> = (1_u64..)
+        .zip(&ran.facts)
+        .filter(|(_, fact)| matches!(fact, Fact::BlockEnded(ended) if ended.output == Some(json!(2))))
+        .map(|(number, _)| number)
+        .collect();
+    assert_eq!(stored.len(), 1, "it is stored once");
+    let completed = ended(&ran);
+    assert_eq!((completed.output, completed.same_as), (None, Some(stored[0])));
+    assert_eq!(ran.output(), &json!(2));
+    let ran = run(sequencer::<String>("s").then(talker()), "end".to_owned()).await;
+    let completed = ended(&ran);
+    assert_eq!(
+        (completed.output, completed.same_as, completed.item),
+        (None, None, Some(0))
+    );
+    assert_eq!(ran.output(), &json!("so end"));
+}
+
+#[tokio::test]
+async fn the_output_of_a_request_can_be_asked_for_later() {
+    let flow = |block: Block<i64, i64>| flow("f").action("a", action(block)).instance("i").expect("a flow");
+    for (block, expected) in [(add(1), Some(json!(2))), (fails("bad"), None)] {
+        let engine = engine(flow(block)).await;
+        let ran = run_on(&engine, 1).await;
+        let principal = Principal::default();
+        let found = engine
+            .request(&principal, "f", &ran.result.accepted.request, Duration::ZERO)
+            .await;
+        let found = found.expect("readable").expect("a request");
+        assert_eq!(engine.output(&found).await.expect("readable"), expected);
+    }
 }
 
 #[tokio::test]

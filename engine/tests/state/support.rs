@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use flowstate_engine::prelude::*;
-use flowstate_engine::record::{Fact, RequestFailed, decode};
+use flowstate_engine::record::{Fact, RequestCompleted, RequestFailed, decode};
 use flowstate_engine::{FlowBuilder, Principal, Submission};
 use flowstate_log::Options;
 use flowstate_log::record::Record;
@@ -85,10 +85,19 @@ pub async fn records(engine: &Engine, submission: Submission) -> Vec<(Record, Fa
 
 /// What the request gave.
 pub async fn run(engine: &Engine, submission: Submission) -> Result<Value, RequestFailed> {
-    match records(engine, submission).await.pop() {
-        Some((_, Fact::RequestCompleted(completed))) => Ok(completed.output),
+    let mut records = records(engine, submission).await;
+    match records.pop() {
+        Some((_, Fact::RequestCompleted(completed))) => Ok(output(&records, &completed)),
         Some((_, Fact::RequestFailed(failed))) => Err(failed),
         other => panic!("it ended as {other:?}"),
+    }
+}
+
+fn output(records: &[(Record, Fact)], completed: &RequestCompleted) -> Value {
+    let stored = completed.same_as.expect("its root recorded it") as usize - 1;
+    match &records[stored].1 {
+        Fact::BlockEnded(ended) => ended.output.clone().unwrap_or_default(),
+        other => panic!("{other:?} has no output"),
     }
 }
 

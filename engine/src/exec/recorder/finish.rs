@@ -11,6 +11,7 @@ use crate::error::{BlockError, RecordError, RecoverError};
 use crate::exec::left::Left;
 use crate::item::{ItemBody, ItemStatus, Provenance, Visibility};
 use crate::record::{ItemAdded, ItemCompleted, RequestCompleted, RequestFailed, RequestInterrupted};
+use crate::value::{Recorded, Val};
 
 /// Pauses between two attempts to write a last record for which the disk has no room.
 const ROOM_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -22,11 +23,37 @@ const RESYNCS_MAX: u32 = 3;
 #[derive(Clone)]
 pub(in crate::exec) enum Outcome {
     /// With this output.
-    Completed(serde_json::Value),
+    Completed(Val),
     /// With this error.
     Failed(BlockError),
     /// It was stopped, for this reason.
     Interrupted(&'static str),
+}
+
+impl Outcome {
+    /// The same, with an output that is stored nowhere: what it was stored in may be lost.
+    fn by_itself(self) -> Self {
+        match self {
+            Self::Completed(output) => output
+                .json()
+                .map_or_else(Self::Failed, |json| Self::Completed(Val::new(json))),
+            other => other,
+        }
+    }
+}
+
+/// The output is stored once: here, or where the block that gave it has recorded it.
+fn completed(output: &Val) -> Result<RequestCompleted, RecordError> {
+    let mut completed = RequestCompleted::default();
+    match output.recorded() {
+        Some(Recorded::Record(number)) => completed.same_as = Some(number),
+        Some(Recorded::Item(item)) => completed.item = Some(item),
+        None => {
+            let json = output.json();
+            completed.output = Some(json.map_err(|error| RecordError::Encode(error.message().to_owned()))?);
+        }
+    }
+    Ok(completed)
 }
 
 impl Recorder {
@@ -43,7 +70,10 @@ impl Recorder {
                 items: std::mem::take(&mut state.open),
                 blocks: std::mem::take(&mut state.blocks).into_keys().collect(),
             },
-            Err(_) => self.resync(&mut state).await?,
+            Err(_) => {
+                outcome = outcome.by_itself();
+                self.resync(&mut state).await?
+            }
         };
         let (items, mut refused, mut missed, mut pause) = (state.items, false, 0, ROOM_PAUSE_MIN);
         loop {
@@ -85,7 +115,7 @@ impl Recorder {
         };
         let mut facts = left.closing(status);
         match outcome {
-            Outcome::Completed(output) => facts.push(RequestCompleted { output }.into()),
+            Outcome::Completed(output) => facts.push(completed(&output)?.into()),
             Outcome::Interrupted(reason) => facts.push(RequestInterrupted { reason: reason.into() }.into()),
             Outcome::Failed(error) => {
                 let (message, code, details) = (

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::item::{ContentPart, ItemBody, Role, Visibility};
 use crate::record::RequestAccepted;
+use crate::value::Val;
 
 const SUB: SubStreamId = SubStreamId([7; 16]);
 
@@ -80,7 +81,7 @@ async fn what_the_buffer_held_is_recorded_though_whoever_sent_it_was_dropped() {
     more.expect("buffered, behind what is on its way");
     recorder.settle().await.expect("durable");
     assert!(!recorder.has_buffered());
-    let outcome = Outcome::Completed(serde_json::Value::Null);
+    let outcome = Outcome::Completed(Val::new(()));
     let finished = recorder.finish(outcome, &CancellationToken::new()).await;
     finished.expect("ended");
     let records = log.read(recorder.stream(), 1, 100).await.expect("records");
