@@ -75,7 +75,7 @@ impl Tool {
     }
 
     /// Runs the block below the caller's, as `id` in its path, with these arguments. They are checked against the schema first,
-    /// every problem by its path; then the block runs as any block does.
+    /// every problem by its path; then the block runs as any block does, once everything that the request has recorded is durable.
     pub async fn call(&self, id: &str, arguments: Value, ctx: &Ctx) -> Result<Value, BlockError> {
         let refuse = |problems: &[Problem]| {
             let what = format!("the arguments of tool {:?} are not valid", self.name());
@@ -104,7 +104,9 @@ impl Tool {
             Ok(input) => input,
             Err(problem) => return refuse(&[problem]),
         };
-        let place = ctx.step(&format!("tool.{}[{id}]", self.name()), 0, &self.block);
+        let place = ctx
+            .step(&format!("tool.{}[{id}]", self.name()), 0, &self.block)
+            .synced();
         self.block.clone().run(input, place).await?.json()
     }
 }

@@ -4,7 +4,7 @@ use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, decode};
 use flowstate_engine::{CancelError, Finished, Principal, RequestStatus, RunResult};
 
-use crate::support::{Counter, Journal, Ran, engine, hangs, read, submission, talker};
+use crate::support::{Counter, Journal, Ran, begins, engine, read, submission, talker};
 
 /// Submits, waits until `begun` is so much, cancels, and gives the end.
 async fn cancelled(engine: &Engine, input: impl Serialize, (begun, count): (&Counter, usize)) -> Ran {
@@ -23,21 +23,12 @@ async fn cancelled(engine: &Engine, input: impl Serialize, (begun, count): (&Cou
     read(engine, result).await
 }
 
-/// Hangs, and counts that it began.
-fn begins(begun: &Counter, dropped: &Counter) -> Block<String, String> {
-    let begun = begun.clone();
-    hangs::<String, String>(dropped).map_input(move |text: String, _| {
-        begun.add(1);
-        text
-    })
-}
-
 #[tokio::test]
 async fn cancelling_stops_arms_and_background_work_and_closes_what_is_open() {
     let (begun, dropped, journal) = (Counter::default(), Counter::default(), Journal::default());
     let told = journal.clone();
     let chain = sequencer::<String>("s")
-        .work(begins(&begun, &dropped))
+        .work(begins::<String, String>(&begun, &dropped))
         .then_all([begins(&begun, &dropped), talker()])
         .map(|all, _| all.concat())
         .rescue(any_error().run(|_: Rescued, _: Ctx| async { Ok("a cancel is no error".to_owned()) }));
@@ -82,7 +73,7 @@ async fn cancelling_stops_arms_and_background_work_and_closes_what_is_open() {
 #[tokio::test]
 async fn a_cancel_inside_any_method_leaves_nothing_open() {
     let (begun, dropped) = (Counter::default(), Counter::default());
-    let block = || begins(&begun, &dropped);
+    let block = || begins::<String, String>(&begun, &dropped);
     let listed = |block: Block<String, String>| block.map_input(|text: String, _| text);
     let chains: Vec<Block<String, String>> = vec![
         sequencer::<String>("then").then(block()).build(),
@@ -128,7 +119,7 @@ async fn a_cancel_inside_any_method_leaves_nothing_open() {
 async fn a_cancel_is_a_record_of_the_session_and_is_asked_once() {
     let (begun, dropped) = (Counter::default(), Counter::default());
     let flow = flow("f")
-        .action("a", action(begins(&begun, &dropped)))
+        .action("a", action(begins::<String, String>(&begun, &dropped)))
         .instance("i")
         .expect("a flow");
     let engine = engine(flow).await;

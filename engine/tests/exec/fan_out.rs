@@ -3,7 +3,7 @@
 use flowstate_engine::prelude::*;
 use serde_json::json;
 
-use crate::support::{Counter, add, after, fails, hangs, panics, run, run_that, talker};
+use crate::support::{Counter, add, after, begins, fails, hangs, panics, run, run_that, talker};
 
 #[tokio::test]
 async fn parallel_gives_every_output_by_its_arm() {
@@ -52,7 +52,7 @@ async fn parallel_into_makes_a_struct_by_the_names_of_the_arms() {
 async fn a_failed_arm_stops_the_others_and_closes_what_they_left_open() {
     let (dropped, said) = (Counter::default(), Counter::default());
     let late = sequencer::<String>("late")
-        .then(after(&said, 1))
+        .then(after(&said, 2))
         .then(fails::<String, String>("late"))
         .build();
     let inner = sequencer::<String>("inner").then(talker());
@@ -60,7 +60,7 @@ async fn a_failed_arm_stops_the_others_and_closes_what_they_left_open() {
         .parallel((
             arm("talks", inner),
             arm("fails", late),
-            arm("hangs", hangs::<String, String>(&dropped)),
+            arm("hangs", begins::<String, String>(&said, &dropped)),
         ))
         .map(|_, _| "unreached".to_owned())
         .rescue(any_error().run(handler("saved").run(|error: Rescued, _| async move { Ok(error.code) })));

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod container;
+mod durable;
 mod errors;
 mod fan_out;
 mod kill;

@@ -20,8 +20,10 @@ use tokio::sync::watch;
 /// Says a word and hangs, or ends if the last word that it is shown is "end".
 #[derive(Default)]
 pub struct Sayer {
-    /// How many said their word and hang: by then it is recorded.
+    /// How many said their word: by then it is recorded.
     pub said: Counter,
+    /// How often it was asked.
+    pub asked: Counter,
 }
 
 impl Model for Sayer {
@@ -30,6 +32,7 @@ impl Model for Sayer {
     }
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
+        self.asked.add(1);
         let asked = request
             .messages
             .last()
@@ -66,7 +69,10 @@ pub async fn engine(flow: Flow) -> Engine {
 
 /// An engine whose model counts what it said.
 pub async fn engine_that(flow: Flow, said: &Counter) -> Engine {
-    let sayer = Sayer { said: said.clone() };
+    let sayer = Sayer {
+        said: said.clone(),
+        ..Sayer::default()
+    };
     let builder = Engine::builder().flow(flow).model(Arc::new(sayer));
     builder.open(Options::in_memory()).await.expect("an engine")
 }
@@ -279,6 +285,15 @@ pub fn hangs<I: Data, O: Data>(dropped: &Counter) -> Block<I, O> {
             drop(guard);
             Err::<O, _>(BlockError::new("never", "never"))
         }
+    })
+}
+
+/// The same, and counts that it began.
+pub fn begins<I: Data, O: Data>(begun: &Counter, dropped: &Counter) -> Block<I, O> {
+    let begun = begun.clone();
+    hangs::<I, O>(dropped).map_input(move |input: I, _| {
+        begun.add(1);
+        input
     })
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Place {
     pub(super) step_index: Option<u32>,
     pub(super) attempt: u32,
     pub(super) phase: Phase,
+    /// Nothing of its block runs before everything that the request has recorded is durable, its own start included.
+    pub(super) synced: bool,
     /// What it is stopped with: the chain, or a piece of background work.
     pub(super) task: u32,
     /// The instance whose container it is in.
@@ -39,6 +41,7 @@ impl Place {
             step_index: self.step_index,
             attempt: self.attempt,
             phase: self.phase,
+            synced: self.synced,
             task: self.task,
             owned_by: self.owned_by.clone(),
             state: None,
@@ -65,6 +68,10 @@ impl Place {
 
     pub(in crate::exec) fn phase(&self) -> Phase {
         self.phase
+    }
+
+    pub(in crate::exec) fn is_synced(&self) -> bool {
+        self.synced
     }
 
     pub(in crate::exec) fn task(&self) -> u32 {

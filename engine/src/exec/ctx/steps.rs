@@ -20,6 +20,7 @@ impl Ctx {
             step_index: None,
             attempt: 0,
             phase,
+            synced: false,
             task: MAIN,
             owned_by: None,
             state: None,
@@ -44,6 +45,7 @@ impl Ctx {
             step_index: Some(index),
             attempt: 0,
             phase: self.place.phase,
+            synced: false,
             task: self.place.task,
             owned_by: self.place.owned_by.clone(),
             state: None,
@@ -68,6 +70,14 @@ impl Ctx {
             attempt,
             state,
             ..place.copy()
+        })
+    }
+
+    /// The same place, of a block that may do what can't be taken back: it runs when all that led to it is durable.
+    pub(crate) fn synced(&self) -> Self {
+        self.at(Place {
+            synced: true,
+            ..self.place.copy()
         })
     }
 

@@ -16,7 +16,7 @@ use crate::value::{Recorded, Val};
 pub(crate) struct Begun(u64);
 
 impl Recorder {
-    /// Records that a block begins.
+    /// Records that a block begins. On return that is durable, if its place says that it must be.
     pub(crate) async fn begin(&self, place: &Arc<Place>, kind: BlockKind) -> Result<Begun, RecordError> {
         let fact = BlockStarted {
             path: place.path().to_string(),
@@ -28,6 +28,10 @@ impl Recorder {
         let mut state = self.state.lock().await;
         let number = self.queue(&mut state, place.origin(), fact.into()).await?;
         state.blocks.insert(number, place.clone());
+        drop(state);
+        if place.is_synced() {
+            self.settle().await?;
+        }
         Ok(Begun(number))
     }
 
