@@ -8,6 +8,7 @@ mod def;
 mod edge;
 mod generator;
 mod handler;
+mod needs;
 mod retry;
 mod router;
 mod sequencer;

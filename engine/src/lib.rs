@@ -77,8 +77,8 @@ pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RE
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
 pub use scope::{
-    Difference, InstanceError, InstanceRef, OpError, Scope, StateError, StateOp, StateProblem, StateRef, Write,
-    Written, scope,
+    Difference, InstanceError, InstanceRef, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View, Write,
+    Written, scope, view,
 };
 pub use value::Data;
 
@@ -91,6 +91,6 @@ pub mod prelude {
     pub use crate::{
         Action, Block, BlockError, Choice, Ctx, Data, Engine, ErrorType, Flow, FlowError, History, IntoBlock, Rescued,
         Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code, router, scope,
-        sequencer,
+        sequencer, view,
     };
 }

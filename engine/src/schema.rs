@@ -1,15 +1,20 @@
 //! JSON schemas of Rust types, and values checked against them. The only module that names `jsonschema`.
 
+mod shape;
+
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Problem;
 
+pub(crate) use shape::Shape;
+
 /// A schema (draft 2020-12), ready to check values.
+#[derive(Clone)]
 pub(crate) struct Schema {
     json: Value,
     validator: jsonschema::Validator,
@@ -18,8 +23,7 @@ pub(crate) struct Schema {
 impl Schema {
     /// The schema of what deserialises into a `T`. `Err` says why the type's schema is no usable one.
     pub(crate) fn of<T: JsonSchema>() -> Result<Self, String> {
-        let settings = SchemaSettings::draft2020_12().for_deserialize();
-        let json = settings.into_generator().into_root_schema_for::<T>().to_value();
+        let json = generator().into_root_schema_for::<T>().to_value();
         let validator = jsonschema::draft202012::new(&json)
             .map_err(|error| format!("the schema of {} is not usable: {error}", std::any::type_name::<T>()))?;
         Ok(Self { json, validator })
@@ -62,6 +66,28 @@ impl Schema {
         Ok(Some(Self { json, validator }))
     }
 
+    /// Whether it allows a value.
+    pub(crate) fn allows(&self, value: &Value) -> bool {
+        self.validator.is_valid(value)
+    }
+
+    /// Whether it declares the field.
+    pub(crate) fn has_field(&self, name: &str) -> bool {
+        let fields = self.json.get("properties");
+        fields.is_some_and(|fields| fields.get(name).is_some())
+    }
+
+    /// What it allows; of the schema of a field.
+    pub(crate) fn own_shape(&self) -> Shape {
+        Shape::of(self.json.pointer("/allOf/0").unwrap_or(&self.json), &self.json)
+    }
+
+    /// What one declared field may be.
+    pub(crate) fn shape(&self, name: &str) -> Option<Shape> {
+        let declared = self.json.get("properties")?.get(name)?;
+        Some(Shape::of(declared, &self.json))
+    }
+
     /// What the schema of a field rules beside its type, if anything: `maximum`, `minItems`, ...
     pub(crate) fn rule(&self) -> Option<&'static str> {
         let declared = self.json.pointer("/allOf/0")?;
@@ -74,16 +100,30 @@ impl Schema {
 
     /// Names of the declared fields, and whether others are allowed besides.
     pub(crate) fn fields(&self) -> (Vec<String>, bool) {
-        let known = match self.json.get("properties") {
-            Some(Value::Object(properties)) => properties.keys().cloned().collect(),
-            _ => Vec::new(),
-        };
-        let open = match self.json.get("additionalProperties") {
-            None | Some(Value::Bool(false)) => self.json == Value::Bool(true),
-            Some(_) => true,
-        };
-        (known, open)
+        declared(&self.json)
     }
+}
+
+/// Names of the fields that the schema of a `T` declares, and whether others are allowed besides.
+pub(crate) fn fields_of<T: JsonSchema>() -> (Vec<String>, bool) {
+    declared(&generator().into_root_schema_for::<T>().to_value())
+}
+
+fn declared(schema: &Value) -> (Vec<String>, bool) {
+    let known = match schema.get("properties") {
+        Some(Value::Object(properties)) => properties.keys().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let open = match schema.get("additionalProperties") {
+        None | Some(Value::Bool(false)) => *schema == Value::Bool(true),
+        Some(_) => true,
+    };
+    (known, open)
+}
+
+/// Makes schemas of what deserialises into a type.
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12().for_deserialize().into_generator()
 }
 
 /// Keywords that narrow a type.

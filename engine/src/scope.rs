@@ -1,15 +1,21 @@
 //! What a flow declares about a scope: the type of its state, where the state begins, its rules, and what clients see of it.
-//! `scope/op` has the operations as data, `scope/check` what must hold before one is appended, `scope/state` what a block calls,
-//! `scope/overlay` what a run knows of a state; which records hold a state is in [`crate::projection::state`].
-//! `scope/instance` is the state that an execution of a sequencer has for itself.
+//! `scope/def` is that without its type, `scope/view` what blocks need of it, `scope/op` has the operations as data, `scope/check` what
+//! must hold before one is appended, `scope/state` what a block calls, `scope/overlay` what a run knows of a state; which records
+//! hold a state is in [`crate::projection::state`]. `scope/instance` is the state that an execution of a sequencer has for itself.
 
 mod check;
+mod def;
 mod error;
+mod fit;
 mod instance;
+mod left;
 pub(crate) mod op;
+mod op_error;
 pub(crate) mod overlay;
 mod partial;
 mod state;
+mod versioned;
+mod view;
 mod write;
 
 use std::sync::Arc;
@@ -19,17 +25,20 @@ use serde_json::Value;
 
 use crate::error::{BlockError, Problem};
 use crate::flow::client_data::ClientData;
-use crate::schema::{Schema, deserialize};
+use crate::schema::deserialize;
 use crate::value::{Data, Val};
 
 pub use error::{InstanceError, StateError, StateProblem};
 pub use instance::InstanceRef;
-pub use op::{Difference, Fields, OpError, StateOp};
+pub use op::{Difference, Fields, StateOp};
+pub use op_error::OpError;
 pub use state::StateRef;
+pub use view::{View, view};
 pub use write::{Write, Written};
 
-pub(crate) use check::ScopeDef;
+pub(crate) use def::ScopeDef;
 pub(crate) use instance::InstanceState;
+pub(crate) use view::{FieldNeed, ViewDef, Views};
 pub(crate) use write::ScopeWrite;
 
 /// Declares a scope whose state is an `S`, which begins as `S::default()`.
@@ -123,33 +132,5 @@ impl<S: Data + Default> Scope<S> {
     pub fn shared(mut self) -> Self {
         self.shared = true;
         self
-    }
-
-    /// The declaration without its type; problems go to `problems`.
-    pub(crate) fn erase(self, what: &'static str, problems: &mut Vec<String>) -> ScopeDef {
-        let mut def = ScopeDef {
-            client_data: self.client_data,
-            exposed: self.exposed,
-            commuting: self.commuting,
-            shared: self.shared,
-            rules: self.rules,
-            ..ScopeDef::default()
-        };
-        match serde_json::to_value(S::default()) {
-            Ok(Value::Object(initial)) => def.initial = initial,
-            Ok(other) => problems.push(format!("the {what} state must be an object, not {other}")),
-            Err(error) => problems.push(format!("the {what} state has no JSON form: {error}")),
-        }
-        match Schema::of::<S>() {
-            Ok(schema) => def.take_schema(schema, what, problems),
-            Err(problem) => problems.push(format!("the {what} state: {problem}")),
-        }
-        def.decode = Some(Arc::new(|state: &Value| {
-            deserialize::<S>("", state)
-                .map(Val::new)
-                .map_err(|problem| problem.to_string())
-        }));
-        def.check_client_data(what, problems);
-        def
     }
 }

@@ -16,7 +16,7 @@ use super::sequencer::plan::Plan;
 use crate::error::{BlockError, Problem};
 use crate::exec::Ctx;
 use crate::record::BlockKind;
-use crate::scope::ScopeDef;
+use crate::scope::{ScopeDef, Views};
 use crate::value::Val;
 
 pub(super) type Code = Arc<dyn Fn(Val, Ctx) -> BoxFuture<'static, Result<Val, BlockError>> + Send + Sync>;
@@ -41,6 +41,8 @@ pub(crate) struct BlockDef {
     pub(super) state: Option<Arc<ScopeDef>>,
     /// The item that groups what each of its executions shows.
     pub(super) container: Option<Opens>,
+    /// What it needs of the scopes' states.
+    pub(super) views: Arc<Views>,
     /// Make its input, in this order.
     pub(super) connectors: Vec<Mapper>,
     pub(super) input_rules: Option<Rules>,
@@ -81,6 +83,7 @@ impl BlockDef {
             description: None,
             state: None,
             container: None,
+            views: Arc::default(),
             connectors: Vec::new(),
             input_rules: None,
             finishes: Vec::new(),
@@ -135,6 +138,10 @@ impl BlockDef {
             .take_while(|finish| matches!(finish, Finish::Tell(_)));
         let at = self.finishes.len() - told.count();
         self.finishes.insert(at, Finish::Check(rules));
+    }
+
+    pub(crate) fn views(&self) -> &Arc<Views> {
+        &self.views
     }
 
     pub(crate) fn model(&self) -> Option<&str> {

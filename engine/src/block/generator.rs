@@ -13,6 +13,7 @@ use crate::exec::Ctx;
 use crate::item::{ContentPart, ItemBody, ItemStatus, Role, Visibility};
 use crate::model::{ModelError, ModelEvent, ModelRequest};
 use crate::record::{ModelCalled, ModelReplied, UsageRecord};
+use crate::scope::Views;
 use crate::value::{Data, Recorded, Val};
 use prompt::{Prompt, Slots};
 
@@ -24,6 +25,8 @@ pub fn generator<I: Data>(name: impl Into<String>) -> Generator<I> {
         name: name.into(),
         model: None,
         slots: Slots::default(),
+        views: Views::default(),
+        problems: Vec::new(),
     }
 }
 
@@ -32,6 +35,8 @@ pub struct Generator<I> {
     name: String,
     model: Option<String>,
     slots: Slots<I>,
+    pub(super) views: Views,
+    pub(super) problems: Vec<String>,
 }
 
 impl<I: Data> Generator<I> {
@@ -68,12 +73,12 @@ impl<I: Data> Generator<I> {
 
 impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
     fn into_block(self) -> Block<I, String> {
-        let mut problems = Vec::new();
+        let mut problems = self.problems;
         if self.slots.user.is_none() && self.slots.history.is_none() {
             problems.push("a generator needs .user(..) or .history(..), else it has nothing to answer".into());
         }
         let model: Option<Arc<str>> = self.model.map(Into::into);
-        let (slots, named) = (Arc::new(self.slots), model.clone());
+        let (slots, named, views) = (Arc::new(self.slots), model.clone(), self.views);
         let code = Arc::new(move |input: Val, ctx: Ctx| {
             let (slots, named) = (slots.clone(), named.clone());
             let future: futures_util::future::BoxFuture<'static, _> = Box::pin(async move {
@@ -85,7 +90,8 @@ impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
             });
             future
         });
-        Block::new(self.name, Body::Generator(code), problems).with(|def| def.model = model)
+        Block::new(self.name, Body::Generator(code), problems)
+            .with(|def| (def.model, def.views) = (model, views.into()))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::item::Emit;
 use crate::model::Model;
 use crate::projection;
 use crate::record::{Fact, ScopeKind};
-use crate::scope::StateRef;
+use crate::scope::{StateRef, Views};
 
 pub(crate) use place::Place;
 
@@ -124,6 +124,11 @@ impl Ctx {
 
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
+    }
+
+    /// What the block needs of the states.
+    pub(crate) fn views(&self) -> &Views {
+        &self.place.views
     }
 
     pub(crate) fn recorder(&self) -> &Recorder {

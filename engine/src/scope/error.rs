@@ -2,7 +2,7 @@
 
 use flowstate_log::error::{ReadError, ViewError};
 
-use super::op::OpError;
+use super::OpError;
 use crate::error::{BlockError, Problem, RecordError, list};
 use crate::record::ScopeKind;
 
@@ -43,6 +43,25 @@ pub enum StateProblem {
         " has rules, and {field:?} is not declared with `.commuting({field:?})`: change it with `set` or `atomic`, which check them"
     )]
     Ruled {
+        /// The field.
+        field: String,
+    },
+    /// The block declares what it needs of the state, and this is not in it.
+    #[error(" has a field {field:?} that the block {block:?} does not declare: add it to the type of its view")]
+    Unseen {
+        /// The block.
+        block: String,
+        /// The field.
+        field: String,
+    },
+    /// The block declares what it needs of the state, and not that it changes the field in this way.
+    #[error(
+        " has a field {field:?} that the block {block:?} only declares to read and replace: declare `view::<..>().commuting({field:?})`, \
+         or use `set` or `atomic`"
+    )]
+    Unannounced {
+        /// The block.
+        block: String,
         /// The field.
         field: String,
     },
@@ -119,6 +138,8 @@ impl StateProblem {
             | Self::UnknownField { .. }
             | Self::Op(_)
             | Self::Ruled { .. }
+            | Self::Unseen { .. }
+            | Self::Unannounced { .. }
             | Self::NotAnObject(_) => plain("invalid_state"),
         }
     }

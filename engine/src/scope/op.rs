@@ -1,10 +1,10 @@
 //! Operations on a state, as data. They are applied by whoever folds the records, in the order of the records,
 //! each whole or not at all.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
+
+use super::op_error::OpError;
 
 /// Fields of a state and their values.
 pub type Fields = Map<String, Value>;
@@ -58,43 +58,6 @@ pub struct Difference {
     pub removed: Vec<String>,
 }
 
-/// Why an operation can't be applied to a state. It then changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpError {
-    /// Only numbers can be added to.
-    #[error("the field {field:?} is not a number: it is {actual}")]
-    NotANumber {
-        /// The field.
-        field: String,
-        /// Its JSON now.
-        actual: String,
-    },
-    /// The sum is no JSON number.
-    #[error("adding {by} to the field {field:?} leaves the range of its numbers")]
-    Overflow {
-        /// The field.
-        field: String,
-        /// What was to be added.
-        by: String,
-    },
-    /// Only arrays can be pushed to.
-    #[error("the field {field:?} is not an array: it is {actual}")]
-    NotAnArray {
-        /// The field.
-        field: String,
-        /// Its JSON now.
-        actual: String,
-    },
-    /// Only objects have keys to set or delete.
-    #[error("the field {field:?} is not an object with keys: it is {actual}")]
-    NotARecord {
-        /// The field.
-        field: String,
-        /// Its JSON now.
-        actual: String,
-    },
-}
-
 impl Default for StateOp {
     fn default() -> Self {
         Self::Patch(Map::new())
@@ -115,12 +78,29 @@ impl StateOp {
     }
 
     /// The fields that it names.
-    pub(crate) fn fields(&self) -> Vec<&str> {
-        match self {
-            Self::Inc(fields) | Self::Patch(fields) => fields.keys().map(String::as_str).collect(),
-            Self::Push { field, .. } | Self::RecordSet { field, .. } | Self::RecordDelete { field, .. } => vec![field],
-            Self::Set(to) | Self::Atomic(to) => to.fields.keys().chain(&to.removed).map(String::as_str).collect(),
-        }
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        let (fields, removed, one) = match self {
+            Self::Inc(fields) | Self::Patch(fields) => (Some(fields), None, None),
+            Self::Push { field, .. } | Self::RecordSet { field, .. } | Self::RecordDelete { field, .. } => {
+                (None, None, Some(field))
+            }
+            Self::Set(to) | Self::Atomic(to) => (Some(&to.fields), Some(&to.removed), None),
+        };
+        let fields = fields.into_iter().flat_map(Map::keys);
+        fields
+            .chain(removed.into_iter().flatten())
+            .chain(one)
+            .map(String::as_str)
+    }
+
+    /// Whether it can't conflict with what others do at the same time.
+    pub(super) fn commutes(&self) -> bool {
+        !matches!(self, Self::Set(_) | Self::Atomic(_))
+    }
+
+    /// Whether it says what its fields become, whatever they were.
+    pub(super) fn replaces(&self) -> bool {
+        matches!(self, Self::Patch(_) | Self::Set(_) | Self::Atomic(_))
     }
 
     /// Changes `state`, whole or not at all.
@@ -168,48 +148,6 @@ impl StateOp {
     }
 }
 
-/// What an operation would leave in the fields that it names: whole values, or of an array or object only what is new, so that a check
-/// costs nothing for what was there. `Err` if it can't be applied to what `current` gives.
-pub(super) fn check_fit<'a, 'b>(
-    op: &'a StateOp,
-    current: impl Fn(&str) -> Option<&'b Value>,
-) -> Result<Vec<(&'a str, Cow<'a, Value>)>, OpError> {
-    let whole = |fields: &'a Fields| -> Vec<(&'a str, Cow<'a, Value>)> {
-        let fields = fields.iter();
-        fields
-            .map(|(field, value)| (field.as_str(), Cow::Borrowed(value)))
-            .collect()
-    };
-    Ok(match op {
-        StateOp::Inc(by) => by
-            .iter()
-            .map(|(field, by)| {
-                let sum = sum(field, current(field), by)?;
-                Ok((field.as_str(), Cow::Owned(Value::Number(sum))))
-            })
-            .collect::<Result<_, OpError>>()?,
-        StateOp::Patch(fields) => whole(fields),
-        StateOp::Set(to) | StateOp::Atomic(to) => whole(&to.fields),
-        StateOp::Push { field, value } => match current(field) {
-            None | Some(Value::Null | Value::Array(_)) => {
-                vec![(field, Cow::Owned(Value::Array(vec![value.clone()])))]
-            }
-            Some(other) => return Err(OpError::not_an_array(field, other)),
-        },
-        StateOp::RecordSet { field, key, value } => match current(field) {
-            None | Some(Value::Null | Value::Object(_)) => {
-                let entry = Map::from_iter([(key.clone(), value.clone())]);
-                vec![(field, Cow::Owned(Value::Object(entry)))]
-            }
-            Some(other) => return Err(OpError::not_a_record(field, other)),
-        },
-        StateOp::RecordDelete { field, .. } => match current(field) {
-            None | Some(Value::Null | Value::Object(_)) => Vec::new(),
-            Some(other) => return Err(OpError::not_a_record(field, other)),
-        },
-    })
-}
-
 /// A field that has a value.
 fn present<'a>(state: &'a mut Fields, field: &str) -> Option<&'a mut Value> {
     state.get_mut(field).filter(|value| !value.is_null())
@@ -223,7 +161,7 @@ fn put(fields: &mut Fields, field: &str, value: Value) {
     }
 }
 
-fn sum(field: &str, current: Option<&Value>, by: &Value) -> Result<Number, OpError> {
+pub(super) fn sum(field: &str, current: Option<&Value>, by: &Value) -> Result<Number, OpError> {
     let number = |value: &Value| match value {
         Value::Number(number) => Ok(number.clone()),
         other => Err(OpError::not_a_number(field, other)),
@@ -248,34 +186,6 @@ fn sum(field: &str, current: Option<&Value>, by: &Value) -> Result<Number, OpErr
         field: field.to_owned(),
         by: by.to_string(),
     })
-}
-
-impl OpError {
-    fn not_a_number(field: &str, actual: &Value) -> Self {
-        let (field, actual) = (field.to_owned(), excerpt(actual));
-        Self::NotANumber { field, actual }
-    }
-
-    fn not_an_array(field: &str, actual: &Value) -> Self {
-        let (field, actual) = (field.to_owned(), excerpt(actual));
-        Self::NotAnArray { field, actual }
-    }
-
-    fn not_a_record(field: &str, actual: &Value) -> Self {
-        let (field, actual) = (field.to_owned(), excerpt(actual));
-        Self::NotARecord { field, actual }
-    }
-}
-
-/// Most characters of a value in a message.
-const EXCERPT_CHARS_MAX: usize = 80;
-
-fn excerpt(value: &Value) -> String {
-    let json = value.to_string();
-    match json.char_indices().nth(EXCERPT_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &json[..end]),
-        None => json,
-    }
 }
 
 #[cfg(test)]

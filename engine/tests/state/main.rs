@@ -9,3 +9,4 @@ mod operations;
 mod rules;
 mod scopes;
 mod support;
+mod views;

@@ -6,11 +6,13 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::item::{Phase, Provenance};
-use crate::scope::InstanceState;
+use crate::scope::{InstanceState, Views};
 
 /// The place of a block instance in its run.
 pub(crate) struct Place {
     pub(super) block: Arc<str>,
+    /// What it needs of the states.
+    pub(super) views: Arc<Views>,
     /// `root/then[0]/…`
     pub(super) path: Arc<str>,
     pub(super) parent: Option<Arc<Place>>,
@@ -36,6 +38,7 @@ impl Place {
     pub(super) fn copy(&self) -> Self {
         Self {
             block: self.block.clone(),
+            views: self.views.clone(),
             path: self.path.clone(),
             parent: self.parent.clone(),
             step_index: self.step_index,

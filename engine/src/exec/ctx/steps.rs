@@ -15,6 +15,7 @@ impl Ctx {
     pub(in crate::exec) fn root(run: Arc<Run>, path: &str, phase: Phase, block: &BlockDef) -> Self {
         let place = Place {
             block: block.name().clone(),
+            views: block.views().clone(),
             path: path.into(),
             parent: None,
             step_index: None,
@@ -40,6 +41,7 @@ impl Ctx {
         path.push_str(segment);
         self.at(Place {
             block: block.name().clone(),
+            views: block.views().clone(),
             path: path.into(),
             parent: Some(self.place.clone()),
             step_index: Some(index),
