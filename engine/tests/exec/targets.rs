@@ -75,7 +75,7 @@ async fn operations_at_once_all_count() {
             .sequencer::<Notes>()
             .ok_or_else(|| BlockError::new("none", "no state"))?;
         notes
-            .update(|notes| Notes {
+            .atomic(|notes| Notes {
                 count: notes.count * 2 + n,
                 ..notes
             })

@@ -5,6 +5,7 @@ mod clients;
 mod crash;
 mod fold;
 mod histories;
+mod instance;
 mod operations;
 mod rules;
 mod scopes;
