@@ -56,6 +56,7 @@ mod projection;
 pub mod record;
 mod schema;
 mod scope;
+pub mod types;
 mod value;
 
 pub use block::{

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conversation;
+mod exports;
 mod failures;
 mod resume;
 
