@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use super::{Block, Body, IntoBlock, ViaGenerator};
 use crate::error::{BlockError, RecordError};
 use crate::exec::Ctx;
-use crate::item::{ContentPart, ItemBody, ItemStatus, Role, Visibility};
+use crate::item::{Audience, ContentPart, ItemBody, ItemStatus, Role};
 use crate::model::{ModelError, ModelEvent, ModelRequest};
 use crate::record::{ModelCalled, ModelReplied, UsageRecord};
 use crate::scope::Views;
@@ -25,6 +25,7 @@ pub fn generator<I: Data>(name: impl Into<String>) -> Generator<I> {
         name: name.into(),
         model: None,
         slots: Slots::default(),
+        audience: None,
         views: Views::default(),
         problems: Vec::new(),
     }
@@ -35,6 +36,7 @@ pub struct Generator<I> {
     name: String,
     model: Option<String>,
     slots: Slots<I>,
+    audience: Option<Audience>,
     pub(super) views: Views,
     pub(super) problems: Vec<String>,
 }
@@ -58,6 +60,12 @@ impl<I: Data> Generator<I> {
         self
     }
 
+    /// For whom its answers are. Without this: for clients and models in the main phase, for traces in a tool's call and in background work.
+    pub fn audience(mut self, audience: Audience) -> Self {
+        self.audience = Some(audience);
+        self
+    }
+
     /// What the model sees of the session before. Without this, nothing.
     pub fn history(mut self, history: History) -> Self {
         self.slots.history = Some(history);
@@ -78,12 +86,13 @@ impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
             problems.push("a generator needs .user(..) or .history(..), else it has nothing to answer".into());
         }
         let model: Option<Arc<str>> = self.model.map(Into::into);
-        let (slots, named, views) = (Arc::new(self.slots), model.clone(), self.views);
+        let (slots, named) = (Arc::new(self.slots), model.clone());
+        let (audience, views) = (self.audience, self.views);
         let code = Arc::new(move |input: Val, ctx: Ctx| {
             let (slots, named) = (slots.clone(), named.clone());
             let future: futures_util::future::BoxFuture<'static, _> = Box::pin(async move {
                 let prompt = slots.fill(input.get::<I>()?, &ctx).await?;
-                let (item, text) = answer(named.as_deref(), prompt, &ctx).await?;
+                let (item, text) = answer(named.as_deref(), audience, prompt, &ctx).await?;
                 let output = Val::new(text);
                 output.set_recorded(Recorded::Item(item));
                 Ok(output)
@@ -97,7 +106,12 @@ impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
 
 /// Asks the model and records every piece of its answer as it comes.
 /// If the model stops half-way, the item is closed as failed with exactly what came. Gives the item and its text.
-async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<(u32, String), BlockError> {
+async fn answer(
+    named: Option<&str>,
+    audience: Option<Audience>,
+    prompt: Prompt,
+    ctx: &Ctx,
+) -> Result<(u32, String), BlockError> {
     let model = ctx.model(named)?;
     let called = ModelCalled {
         model: model.name().to_owned(),
@@ -119,6 +133,7 @@ async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<(u32, 
     let mut events = model.stream(ModelRequest::new(messages));
     let mut answer = Answer {
         ctx,
+        audience: Audience::first(None, audience, Audience::of_generator(ctx.phase(), ctx.is_in_tool())),
         item: None,
         text: String::new(),
     };
@@ -161,6 +176,7 @@ async fn answer(named: Option<&str>, prompt: Prompt, ctx: &Ctx) -> Result<(u32, 
 /// The message item that an answer becomes. It is opened by the first piece of text.
 struct Answer<'a> {
     ctx: &'a Ctx,
+    audience: Audience,
     item: Option<u32>,
     text: String,
 }
@@ -209,8 +225,9 @@ impl Answer<'_> {
             content: Vec::new(),
         };
         let (recorder, place) = (self.ctx.recorder(), self.ctx.place());
+        let visibility = self.audience.sees(&body);
         let item = recorder
-            .add_item(place, ItemStatus::InProgress, Visibility::CONVERSATION, body)
+            .add_item(place, ItemStatus::InProgress, visibility, body)
             .await?;
         recorder.add_content(place, item, ContentPart::text("")).await?;
         self.item = Some(item);

@@ -93,6 +93,16 @@ impl Ctx {
         &self.place.path
     }
 
+    /// Whether it stands in the chain or beside it.
+    pub(crate) fn phase(&self) -> Phase {
+        self.place.phase
+    }
+
+    /// Whether it is in a tool's call.
+    pub(crate) fn is_in_tool(&self) -> bool {
+        self.path().split('/').any(|segment| segment.starts_with("tool."))
+    }
+
     /// How often this block was tried before, from 0.
     pub fn attempt_number(&self) -> u32 {
         self.place.attempt
