@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-/// One operation on a register that holds a number: it read `read` and left `left` (the same, if it wrote nothing).
+/// One operation on a register that holds a number: it read `read`, if it read at all, and left `left` (the same, if it wrote nothing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
     pub called: u64,
     pub returned: u64,
-    pub read: u64,
+    pub read: Option<u64>,
     pub left: u64,
     /// The state's version that it was told of.
     pub version: u64,
@@ -33,11 +33,11 @@ fn search(history: &[Operation], done: u64, value: u64, version: u64, tried: &mu
     let next = open().filter(|index| history[*index].called <= first_return);
     for index in next {
         let operation = history[index];
-        let rises = match operation.left == operation.read {
+        let rises = match operation.left == value {
             true => operation.version == version || version == 0,
             false => operation.version > version,
         };
-        if operation.read == value
+        if operation.read.is_none_or(|read| read == value)
             && rises
             && search(history, done | (1 << index), operation.left, operation.version, tried)
         {
@@ -51,9 +51,16 @@ fn operation(called: u64, returned: u64, read: u64, left: u64, version: u64) -> 
     Operation {
         called,
         returned,
-        read,
+        read: Some(read),
         left,
         version,
+    }
+}
+
+fn blind(called: u64, returned: u64, left: u64, version: u64) -> Operation {
+    Operation {
+        read: None,
+        ..operation(called, returned, 0, left, version)
     }
 }
 
@@ -67,12 +74,16 @@ fn the_checker_takes_what_has_an_order() {
         operation(10, 11, 3, 3, 7),
     ];
     assert!(is_linearizable(&overlapping, 0));
+    let with_a_blind_write = [operation(1, 9, 5, 6, 8), blind(2, 4, 5, 7), operation(3, 5, 0, 0, 0)];
+    assert!(is_linearizable(&with_a_blind_write, 0));
 }
 
 #[test]
 fn the_checker_rejects_what_has_none() {
     let lost_update = [operation(1, 4, 0, 1, 5), operation(2, 5, 0, 1, 6)];
     assert!(!is_linearizable(&lost_update, 0));
+    let lost_blind_write = [blind(1, 2, 5, 5), operation(3, 4, 0, 1, 6)];
+    assert!(!is_linearizable(&lost_blind_write, 0));
     let stale_read = [operation(1, 2, 0, 1, 5), operation(3, 4, 0, 0, 1)];
     assert!(!is_linearizable(&stale_read, 0));
     let before_its_call = [operation(1, 2, 1, 2, 6), operation(3, 4, 0, 1, 5)];

@@ -117,3 +117,48 @@ async fn a_snapshot_has_what_the_session_the_user_and_the_project_show() {
     run(&engine, to("f", "ann", "t", Value::Null)).await.expect("done");
     assert_eq!(snapshot("t").await, json!({"session": entry(1), "user": entry(4)}));
 }
+
+#[tokio::test]
+async fn versions_that_clients_are_told_rise_in_the_order_of_the_changes() {
+    let engine = engine(
+        going("f", |_, ctx| async move {
+            let (session, user) = (ctx.session::<State>(), ctx.user::<State>());
+            let mut versions = vec![session.inc("n", 1).await?.version()];
+            user.inc("n", 1).await?;
+            versions.push(session.set(State::default()).await?.version());
+            user.atomic(|state| State {
+                m: state.m + 7,
+                ..state
+            })
+            .await?;
+            Ok(json!(versions))
+        })
+        .session(scope::<State>())
+        .user(scope::<State>()),
+    )
+    .await;
+    let mut of_user = Vec::new();
+    for session in ["a", "b"] {
+        let records = records(&engine, to("f", "ann", session, Value::Null)).await;
+        let mut of_session = Vec::new();
+        for (record, fact) in &records {
+            let told = Item::of_change(SubStreamId([1; 16]), "r", record, fact);
+            if let Some(ItemBody::StateChange(change)) = told.map(|item| item.body) {
+                match change.scope {
+                    ScopeKind::User => of_user.push(change.version),
+                    _ => of_session.push(change.version),
+                }
+            }
+        }
+        let Some((_, Fact::RequestCompleted(done))) = records.last() else {
+            panic!("{records:?}")
+        };
+        assert_eq!(json!(of_session), done.output, "what `Written` says");
+    }
+    let name = flowstate_log::record::Name::new("", "user/ann").expect("a name");
+    let stream = engine.log().stream(&name).await.expect("names").expect("the user");
+    let records = engine.log().read(stream, 1, 100).await.expect("records");
+    let commits: Vec<u64> = records.iter().map(|record| record.commit).collect();
+    assert_eq!(of_user, commits, "the commits of the changes in the user's stream");
+    assert!(of_user.is_sorted_by(|a, b| a < b), "{of_user:?}");
+}

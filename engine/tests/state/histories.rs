@@ -32,21 +32,28 @@ impl Recording {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// One operation, kept if it succeeded: a new value, or what is there.
-    async fn perform(&self, state: &StateRef<Register>, write: bool) -> Result<(), BlockError> {
-        let (read, called) = (AtomicU64::new(0), self.now());
-        let written = state.atomic(|register| {
-            read.store(register.value, Ordering::SeqCst);
-            match write {
-                true => Register { value: called + 1_000 },
-                false => register,
+    /// One operation, kept if it succeeded: what is there, a new value made from that, or one made from nothing.
+    async fn perform(&self, state: &StateRef<Register>, what: What) -> Result<(), BlockError> {
+        let (read, called) = (AtomicU64::new(u64::MAX), self.now());
+        let new = Register { value: called + 1_000 };
+        let written = match what {
+            What::Set => state.set(new).await,
+            What::Read | What::Atomic => {
+                let next = |register: Register| {
+                    read.store(register.value, Ordering::SeqCst);
+                    match what {
+                        What::Read => register,
+                        What::Set | What::Atomic => new.clone(),
+                    }
+                };
+                state.atomic(next).await
             }
-        });
-        match written.await {
+        };
+        match written {
             Ok(written) => self.history.lock().push(Operation {
                 called,
                 returned: self.now(),
-                read: read.into_inner(),
+                read: Some(read.into_inner()).filter(|read| *read != u64::MAX),
                 left: written.value().value,
                 version: written.version(),
             }),
@@ -59,11 +66,19 @@ impl Recording {
     }
 }
 
+#[derive(Clone, Copy)]
+enum What {
+    Read,
+    Atomic,
+    Set,
+}
+
+/// Eight requests at once: all in one session, or each in a session of its own and of one of two kinds of flow.
 async fn histories(kind: ScopeKind, options: Options) {
     let recording = Arc::new(Recording::default());
-    let flow = {
+    let flow = |name: &str| {
         let recording = recording.clone();
-        going("f", move |input, ctx| {
+        let flow = going(name, move |input, ctx| {
             let recording = recording.clone();
             async move {
                 let state = match kind {
@@ -71,21 +86,31 @@ async fn histories(kind: ScopeKind, options: Options) {
                     _ => ctx.user::<Register>(),
                 };
                 for turn in 0..5 {
-                    recording
-                        .perform(&state, (turn + input.as_u64().unwrap_or_default()) % 3 != 0)
-                        .await?;
+                    let what = match (turn + input.as_u64().unwrap_or_default()) % 4 {
+                        0 => What::Read,
+                        1 => What::Set,
+                        _ => What::Atomic,
+                    };
+                    recording.perform(&state, what).await?;
                 }
                 // Two blocks of one request at once.
-                let both = tokio::join!(recording.perform(&state, true), recording.perform(&state, true));
+                let (set, atomic) = (What::Set, What::Atomic);
+                let both = tokio::join!(recording.perform(&state, set), recording.perform(&state, atomic));
                 both.0.and(both.1)?;
                 Ok(Value::Null)
             }
-        })
-        .session(scope::<Register>())
-        .user(scope::<Register>())
+        });
+        let flow = flow.session(scope::<Register>()).user(scope::<Register>().shared());
+        flow.instance("default").expect("a flow")
     };
-    let engine = open([flow.instance("default").expect("a flow")], &options).await;
-    let runs = (0..8).map(|writer| go(&engine, json!(writer)));
+    let engine = open([flow("f"), flow("g")], &options).await;
+    let runs = (0..8).map(|writer| {
+        let (flow, session) = match kind {
+            ScopeKind::Session => ("f", "s".to_owned()),
+            _ => (["f", "g"][writer % 2], format!("s{writer}")),
+        };
+        run(&engine, to(flow, "ann", &session, json!(writer)))
+    });
     for ended in futures_util::future::join_all(runs).await {
         assert_eq!(ended, Ok(Value::Null));
     }
@@ -95,11 +120,9 @@ async fn histories(kind: ScopeKind, options: Options) {
     assert!(history.len() >= 20, "{lost} lost: too few to judge");
     assert!(is_linearizable(&history, 0), "{history:?}");
     let mut spoilt = history;
-    let last = spoilt
-        .iter_mut()
-        .filter(|operation| operation.left != operation.read)
-        .max_by_key(|o| o.version);
-    last.expect("a write").read += 1;
+    let written = spoilt.iter_mut().filter(|operation| operation.read.is_some());
+    let last = written.max_by_key(|operation| operation.version).expect("it was read");
+    last.read = last.read.map(|read| read + 1);
     assert!(!is_linearizable(&spoilt, 0), "the checker would say no");
 }
 
@@ -109,7 +132,7 @@ async fn set_and_atomic_on_a_session_are_linearizable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn set_and_atomic_on_a_user_are_linearizable() {
+async fn set_and_atomic_on_a_user_that_flows_share_are_linearizable() {
     histories(ScopeKind::User, memory()).await;
 }
 

@@ -3,6 +3,7 @@
 mod checker;
 mod clients;
 mod crash;
+mod evolve;
 mod fold;
 mod histories;
 mod instance;
