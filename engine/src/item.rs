@@ -6,6 +6,8 @@ mod audience;
 mod body;
 mod content;
 pub(crate) mod emit;
+mod handle;
+mod kinds;
 pub(crate) mod open;
 mod provenance;
 
@@ -13,12 +15,14 @@ use flowstate_log::record::{Record, SubStreamId};
 use serde::{Deserialize, Serialize};
 
 pub use audience::{Audience, Visibility};
-pub use body::{
-    ChangeType, Component, Container, Failure, ItemBody, ResourceChange, Source, StateChange, Status, StepError,
-    ToolCall, ToolOutput,
+pub use body::ItemBody;
+pub use content::{ContentPart, IntoParts, Role};
+pub use emit::Emit;
+pub use handle::{ComponentHandle, ContainerHandle, MessageHandle, ToolHandle};
+pub use kinds::{
+    ChangeType, Component, Container, Failure, ResourceChange, Source, StateChange, Status, StepError, ToolCall,
+    ToolOutput,
 };
-pub use content::{ContentPart, Role};
-pub use emit::{ComponentHandle, ContainerHandle, Emit, IntoParts, MessageHandle, ToolHandle};
 pub use provenance::{Phase, Provenance};
 
 use crate::record::{Fact, ItemRecord};

@@ -16,7 +16,7 @@ use super::run::Run;
 use super::scopes::RunScope;
 use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
-use crate::item::Emit;
+use crate::item::{Emit, Phase};
 use crate::model::Model;
 use crate::projection;
 use crate::record::{Fact, ScopeKind};

@@ -103,6 +103,21 @@ impl RunScope {
         Ok(())
     }
 
+    /// The same for an operation that commutes, which may go on from what is known while others of the run are on their way.
+    pub(crate) async fn be_close(&self, ctx: &Ctx) -> Result<(), StateProblem> {
+        let is_close = self.overlay.lock().is_close();
+        match is_close {
+            true => Ok(()),
+            false => self.catch_up(ctx).await,
+        }
+    }
+
+    /// An operation is on its way, until what this gives is dropped.
+    pub(crate) fn departs(&self) -> OnItsWay<'_> {
+        self.overlay.lock().departs();
+        OnItsWay(self)
+    }
+
     /// Takes in a record of this run that has its position, appended `under` a version or not. Gives what the run knows then.
     pub(crate) fn sequenced(&self, position: u64, change: Arc<StateChanged>, under: bool) -> MutexGuard<'_, Overlay> {
         self.latest.fetch_max(position, Ordering::AcqRel);
@@ -117,6 +132,15 @@ impl RunScope {
     /// Whether no run was told of a later version: what looked at this one missed nothing that had returned to anybody.
     pub(crate) fn is_latest(&self, version: u64) -> bool {
         self.latest.load(Ordering::Acquire) <= version
+    }
+}
+
+/// See [`RunScope::departs`].
+pub(crate) struct OnItsWay<'a>(&'a RunScope);
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.overlay.lock().arrives();
     }
 }
 

@@ -124,3 +124,27 @@ impl From<String> for ContentPart {
         Self::text(text)
     }
 }
+
+/// What a message may be made of.
+pub trait IntoParts {
+    /// The parts.
+    fn into_parts(self) -> Vec<ContentPart>;
+}
+
+impl IntoParts for &str {
+    fn into_parts(self) -> Vec<ContentPart> {
+        vec![self.into()]
+    }
+}
+
+impl IntoParts for String {
+    fn into_parts(self) -> Vec<ContentPart> {
+        vec![self.into()]
+    }
+}
+
+impl IntoParts for Vec<ContentPart> {
+    fn into_parts(self) -> Vec<ContentPart> {
+        self
+    }
+}

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::handle::{ComponentHandle, ContainerHandle, MessageHandle, ToolHandle};
 use super::{
-    Audience, Component, Container, ContentPart, Failure, ItemBody, ItemStatus, Role, Source, Status, StepError,
-    ToolCall, ToolOutput,
+    Audience, Component, Container, ContentPart, Failure, IntoParts, ItemBody, ItemStatus, Role, Source, Status,
+    StepError, ToolCall, ToolOutput,
 };
 use crate::error::{BlockError, RecordError};
 use crate::exec::Ctx;
@@ -174,138 +175,11 @@ impl Emit {
     }
 }
 
-/// What a message may be made of.
-pub trait IntoParts {
-    /// The parts.
-    fn into_parts(self) -> Vec<ContentPart>;
-}
-
-impl IntoParts for &str {
-    fn into_parts(self) -> Vec<ContentPart> {
-        vec![self.into()]
-    }
-}
-
-impl IntoParts for String {
-    fn into_parts(self) -> Vec<ContentPart> {
-        vec![self.into()]
-    }
-}
-
-impl IntoParts for Vec<ContentPart> {
-    fn into_parts(self) -> Vec<ContentPart> {
-        self
-    }
-}
-
-/// A message or thought that is open. If it is dropped without [`MessageHandle::done`], the end of the request closes it.
-pub struct MessageHandle {
-    ctx: Ctx,
-    item: u32,
-}
-
-impl MessageHandle {
-    /// Adds text.
-    pub async fn append(&self, delta: impl Into<String>) -> Result<(), RecordError> {
-        let recorder = self.ctx.recorder();
-        recorder.add_delta(self.ctx.place(), self.item, 0, delta.into()).await
-    }
-
-    /// Nothing more follows.
-    pub async fn done(self) -> Result<(), RecordError> {
-        let recorder = self.ctx.recorder();
-        recorder.finish_content(self.ctx.place(), self.item, 0).await?;
-        recorder
-            .complete_item(self.ctx.place(), self.item, ItemStatus::Completed)
-            .await
-    }
-}
-
-/// A tool's output that is open. If it is dropped without an end, the end of the request closes it.
-pub struct ToolHandle {
-    ctx: Ctx,
-    item: u32,
-}
-
-impl ToolHandle {
-    /// The tool gave this.
-    pub async fn done(self, output: Value) -> Result<(), RecordError> {
-        self.end(ItemStatus::Completed, |tool| tool.output = Some(output)).await
-    }
-
-    /// The tool failed.
-    pub async fn fail(self, error: &BlockError) -> Result<(), RecordError> {
-        self.end(ItemStatus::Failed, |tool| tool.error = Some(Failure::of(error)))
-            .await
-    }
-
-    async fn end(self, status: ItemStatus, end: impl FnOnce(&mut ToolOutput)) -> Result<(), RecordError> {
-        let end = |body: &mut ItemBody| {
-            if let ItemBody::ToolOutput(tool) = body {
-                end(tool);
-            }
-        };
-        let recorder = self.ctx.recorder();
-        recorder
-            .complete_item_with(self.ctx.place(), self.item, status, end)
-            .await
-    }
-}
-
-/// A component that was emitted under a key.
-pub struct ComponentHandle {
-    ctx: Ctx,
+pub(super) fn component_body(
     component: String,
-    key: String,
-}
-
-impl ComponentHandle {
-    /// Replaces its data.
-    pub async fn update(&self, data: impl Serialize) -> Result<(), BlockError> {
-        let body = component_body(self.component.clone(), data, Some(self.key.clone()))?;
-        let visibility = Audience::default().sees(&body);
-        let recorder = self.ctx.recorder();
-        Ok(recorder.add_whole(self.ctx.place(), visibility, body).await?)
-    }
-}
-
-/// A container that is open. If it is dropped without an end, the end of the request closes it.
-pub struct ContainerHandle {
-    /// The block's context inside of the container.
-    inside: Ctx,
-    outside: Ctx,
-    item: u32,
-}
-
-impl ContainerHandle {
-    /// The context to emit with, and to run blocks with, so that their items are in the container.
-    pub fn ctx(&self) -> &Ctx {
-        &self.inside
-    }
-
-    /// Nothing more is in it.
-    pub async fn done(self) -> Result<(), RecordError> {
-        let recorder = self.outside.recorder();
-        recorder
-            .complete_item(self.outside.place(), self.item, ItemStatus::Completed)
-            .await
-    }
-
-    /// Its block failed.
-    pub async fn fail(self, error: &BlockError) -> Result<(), RecordError> {
-        let end = |body: &mut ItemBody| {
-            if let ItemBody::Container(container) = body {
-                container.error = Some(Failure::of(error));
-            }
-        };
-        let recorder = self.outside.recorder();
-        recorder
-            .complete_item_with(self.outside.place(), self.item, ItemStatus::Failed, end)
-            .await
-    }
-}
-
-fn component_body(component: String, data: impl Serialize, key: Option<String>) -> Result<ItemBody, BlockError> {
+    data: impl Serialize,
+    key: Option<String>,
+) -> Result<ItemBody, BlockError> {
     match serde_json::to_value(data)? {
         data @ Value::Object(_) => Ok(ItemBody::Component(Component { component, data, key })),
         other => Err(BlockError::new(

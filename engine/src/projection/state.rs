@@ -1,6 +1,7 @@
 //! States: folds of their operations. A session's stream holds the session's, a user's or project's stream one that all flows share
 //! and one for each kind of flow.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use flowstate_log::Log;
@@ -14,7 +15,7 @@ use super::{from_json, json_row};
 use crate::record::{
     Fact, REQUEST_STATE, SESSION_STATE, SHARED_STATE, ScopeKind, SessionCreated, StateChanged, decode, flow_state,
 };
-use crate::scope::Fields;
+use crate::scope::{Fields, StateOp};
 
 /// Its view.
 pub(crate) const ID: ViewId = ViewId(4);
@@ -129,7 +130,7 @@ impl Shown<'_> {
 impl StateFold {
     /// The state of a flow's kind, or the one that is no flow's own.
     pub(crate) fn shown(&self, flow: Option<&str>, subject: Subject) -> Shown<'_> {
-        let state = self.states.get(&key(flow));
+        let state = self.states.get(&*key(flow));
         Shown {
             fields: state.and_then(|state| state.value.as_object()),
             version: self.versions.get(&subject).copied().unwrap_or_default(),
@@ -143,35 +144,67 @@ impl StateFold {
     }
 }
 
-fn key(flow: Option<&str>) -> String {
-    flow.map_or_else(|| KEY.to_owned(), |flow| format!("{KEY}/{flow}"))
+fn key(flow: Option<&str>) -> Cow<'static, str> {
+    flow.map_or(Cow::Borrowed(KEY), |flow| Cow::Owned(format!("{KEY}/{flow}")))
+}
+
+/// What a fold needs of a [`StateChanged`]: it reads nothing of the item that clients are shown.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Change {
+    scope: ScopeKind,
+    op: StateOp,
+    base: Fields,
+    flow: Option<String>,
+}
+
+impl StateFold {
+    /// The state under a key, and that it changed.
+    fn changing(&mut self, key: Cow<'_, str>) -> &mut State {
+        if !self.changed.contains(&*key) {
+            self.changed.insert(key.clone().into_owned());
+        }
+        self.states.entry(key.into_owned()).or_default()
+    }
 }
 
 impl Fold for StateFold {
     fn apply(&mut self, record: &Record, _index: &mut dyn IndexRows) {
-        let fact = decode(record);
-        let flow = match &fact {
+        let (state, applied) = if record.kind == StateChanged::KIND {
+            let change = serde_json::from_slice::<Change>(&record.payload).ok();
             // A request's state lives as long as its run, which keeps it.
-            Ok(Fact::StateChanged(change)) if change.scope == ScopeKind::Request => return,
-            Ok(Fact::StateChanged(change)) => change.flow.as_deref(),
-            _ => None,
-        };
-        let key = key(flow);
-        let state = self.states.entry(key.clone()).or_default();
-        let applied = match (fact, &mut state.value) {
-            (Ok(Fact::SessionCreated(created)), value) => {
-                *value = created.state;
-                true
+            if change.as_ref().is_some_and(|change| change.scope == ScopeKind::Request) {
+                return;
             }
-            (Ok(Fact::StateChanged(change)), Value::Object(fields)) => change.apply_to(fields).is_ok(),
-            _ => false,
+            let state = self.changing(key(change.as_ref().and_then(|change| change.flow.as_deref())));
+            let applied = match (change, &mut state.value) {
+                (Some(Change { op, base, .. }), Value::Object(fields)) => {
+                    let change = StateChanged {
+                        op,
+                        base,
+                        ..StateChanged::default()
+                    };
+                    change.apply_to(fields).is_ok()
+                }
+                _ => false,
+            };
+            (state, applied)
+        } else {
+            let state = self.changing(key(None));
+            let applied = match decode(record) {
+                Ok(Fact::SessionCreated(created)) => {
+                    state.value = created.state;
+                    true
+                }
+                _ => false,
+            };
+            (state, applied)
         };
         state.skipped += u64::from(!applied);
         state.count += 1;
         state.version = record.position;
         state.subject = record.subject.0;
         self.versions.insert(record.subject, record.position);
-        self.changed.insert(key);
     }
 
     fn changed(&mut self, rows: &mut dyn FnMut(Row)) {
@@ -222,101 +255,4 @@ pub(crate) async fn of_flow(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::projection::testing::{
-        A, Index, STREAM, as_any, fold, history, keeps_its_rows_over_any_split, name, record,
-    };
-
-    /// What the log gives a session's records.
-    fn session() -> Vec<Record> {
-        let mut records = history();
-        for record in &mut records {
-            if StateView.folds(record.kind) {
-                record.subject = SESSION_STATE;
-            }
-        }
-        records
-    }
-
-    /// A user's stream: two kinds of flow, and what both share.
-    fn user() -> Vec<Record> {
-        let change = |position, subject, flow: Option<&str>, op: Value| {
-            let payload = json!({"scope": "user", "op": op, "flow": flow});
-            Record {
-                subject,
-                ..record(position, None, 24, &payload)
-            }
-        };
-        vec![
-            change(1, flow_state("a"), Some("a"), json!({"inc": {"n": 1}})),
-            change(2, flow_state("b"), Some("b"), json!({"inc": {"n": 10}})),
-            change(3, SHARED_STATE, None, json!({"patch": {"theme": "dark"}})),
-            change(4, flow_state("a"), Some("a"), json!({"inc": {"n": 1}})),
-        ]
-    }
-
-    #[test]
-    fn rows_survive_any_split() {
-        keeps_its_rows_over_any_split(&StateView, &session());
-        keeps_its_rows_over_any_split(&StateView, &user());
-    }
-
-    #[test]
-    fn operations_apply_in_order_and_one_that_cannot_changes_nothing_but_the_version() {
-        let mut state = StateView.empty(STREAM, &name());
-        fold(&StateView, &mut *state, &session(), &mut Index::default());
-        let shown = as_any::<StateFold>(&*state).session();
-        assert_eq!(json!(shown.fields), json!({"n": 3, "topic": "tea"}));
-        assert_eq!((shown.version, shown.count), (13, 4));
-        assert_eq!(as_any::<StateFold>(&*state).states[KEY].skipped, 1);
-    }
-
-    #[test]
-    fn flows_have_a_state_of_their_own_unless_they_share_it() {
-        let mut states = StateView.empty(STREAM, &name());
-        fold(&StateView, &mut *states, &user(), &mut Index::default());
-        let states = as_any::<StateFold>(&*states);
-        let shown = |flow: Option<&str>, subject| {
-            let shown = states.shown(flow, subject);
-            (json!(shown.fields), shown.version, shown.count)
-        };
-        assert_eq!(shown(Some("a"), flow_state("a")), (json!({"n": 2}), 4, 2));
-        assert_eq!(shown(Some("b"), flow_state("b")), (json!({"n": 10}), 2, 1));
-        assert_eq!(shown(None, SHARED_STATE), (json!({"theme": "dark"}), 3, 1));
-        assert_eq!(shown(Some("c"), flow_state("c")), (Value::Null, 0, 0));
-    }
-
-    #[test]
-    fn a_requests_state_is_not_kept() {
-        let mut states = StateView.empty(STREAM, &name());
-        let change = record(
-            2,
-            Some((A, 1)),
-            24,
-            &json!({"scope": "request", "op": {"inc": {"n": 1}}}),
-        );
-        fold(&StateView, &mut *states, &[change], &mut Index::default());
-        assert!(as_any::<StateFold>(&*states).states.is_empty());
-    }
-
-    #[test]
-    fn rows_of_the_first_version_are_taken_over() {
-        let row = Row {
-            key: b"state".to_vec(),
-            value: Some(
-                json!({"value": {"n": 1}, "version": 7, "skipped": 2})
-                    .to_string()
-                    .into(),
-            ),
-        };
-        let mut fold = StateView.upgrade(STREAM, &name(), 1, vec![row]).expect("its own rows");
-        let shown = as_any::<StateFold>(&*fold).session();
-        assert_eq!((json!(shown.fields), shown.version), (json!({"n": 1}), 7));
-        let mut rows = 0;
-        fold.changed(&mut |_| rows += 1);
-        assert_eq!(rows, 1, "they are written anew");
-    }
-}
+mod tests;

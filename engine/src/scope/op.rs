@@ -2,8 +2,9 @@
 //! each whole or not at all.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+use super::fit::sum;
 use super::op_error::OpError;
 
 /// Fields of a state and their values.
@@ -159,33 +160,6 @@ fn put(fields: &mut Fields, field: &str, value: Value) {
         Some(there) => *there = value,
         None => drop(fields.insert(field.to_owned(), value)),
     }
-}
-
-pub(super) fn sum(field: &str, current: Option<&Value>, by: &Value) -> Result<Number, OpError> {
-    let number = |value: &Value| match value {
-        Value::Number(number) => Ok(number.clone()),
-        other => Err(OpError::not_a_number(field, other)),
-    };
-    let current = match current {
-        None | Some(Value::Null) => Number::from(0),
-        Some(value) => number(value)?,
-    };
-    let by = number(by)?;
-    let sum = if current.is_f64() || by.is_f64() {
-        match (current.as_f64(), by.as_f64()) {
-            (Some(current), Some(by)) => Number::from_f64(current + by),
-            _ => None,
-        }
-    } else {
-        match (current.as_i128(), by.as_i128()) {
-            (Some(current), Some(by)) => current.checked_add(by).and_then(Number::from_i128),
-            _ => None,
-        }
-    };
-    sum.ok_or_else(|| OpError::Overflow {
-        field: field.to_owned(),
-        by: by.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,12 @@ pub(crate) struct Overlay {
     exact: Option<u64>,
     /// Pending ones were applied in another order than that of their positions.
     disordered: bool,
+    /// Own operations that are on their way and have no position yet.
+    on_their_way: usize,
 }
+
+/// At so many pending records what is visible is looked at again, whatever is on its way.
+const PENDING_MAX: usize = 1_024;
 
 impl Overlay {
     /// The state, without the fields that only the flow's default has.
@@ -43,6 +48,22 @@ impl Overlay {
             true => self.visible.map(|(version, _)| version),
             false => self.exact,
         }
+    }
+
+    /// Whether an operation that commutes may go on from what is known. While others of the run are on their way, what became visible
+    /// can't be told from what somebody else did, and would be copied each time.
+    pub(crate) fn is_close(&self) -> bool {
+        self.on_their_way > 0 && self.visible.is_some() && self.pending.len() < PENDING_MAX
+    }
+
+    /// One more operation is on its way.
+    pub(crate) fn departs(&mut self) {
+        self.on_their_way += 1;
+    }
+
+    /// One is not any more: it has its position, or nobody waits for that.
+    pub(crate) fn arrives(&mut self) {
+        self.on_their_way -= 1;
     }
 
     /// Takes in what is visible now.
@@ -171,5 +192,23 @@ mod tests {
         let seen = Fields::from_iter([("l".to_owned(), json!([2]))]);
         overlay.catch_up(shown(&seen, 2, 2));
         assert_eq!(overlay.fields()["l"], json!([2, 3]));
+    }
+
+    #[test]
+    fn what_is_visible_is_not_looked_at_while_own_operations_are_on_their_way_but_in_time() {
+        let mut overlay = Overlay::default();
+        overlay.departs();
+        assert!(!overlay.is_close(), "nothing is known yet");
+        overlay.catch_up(shown(&fields(1), 1, 1));
+        assert!(overlay.is_close());
+        for position in 2..2 + PENDING_MAX as u64 {
+            assert!(overlay.is_close());
+            overlay.wrote(position, inc(1), false);
+        }
+        assert!(!overlay.is_close(), "what is pending has a bound");
+        overlay.arrives();
+        overlay.catch_up(shown(&fields(1_025), 1_025, 1_025));
+        assert!(!overlay.is_close(), "nothing is on its way");
+        assert_eq!(overlay.fields(), &fields(1_025));
     }
 }

@@ -135,7 +135,7 @@ impl<S> StateRef<S> {
     async fn append<T>(&self, op: StateOp, value: impl FnOnce(&Fields) -> T) -> Result<Written<T>, StateProblem> {
         let (def, scope) = self.parts()?;
         self.ctx.views().check(self.kind, self.ctx.block_name(), &op)?;
-        scope.catch_up(&self.ctx).await?;
+        scope.be_close(&self.ctx).await?;
         let recorder = self.ctx.recorder();
         let mut turn = recorder.turn().await?;
         let write = {
@@ -144,16 +144,16 @@ impl<S> StateRef<S> {
             let base = def.base(overlay.fields(), &op);
             write(def, scope, op, base, None)
         };
+        let on_its_way = scope.departs();
         let (appending, change) = turn.change(self.ctx.place(), write).await?;
         if scope.is_the_runs() {
             scope.overlay.lock().queued(&change);
         }
         drop(turn);
         let version = recorder.sequenced(appending).await?;
-        Ok(Written::Changed {
-            value: value(scope.sequenced(version, change, false).fields()),
-            version,
-        })
+        let value = value(scope.sequenced(version, change, false).fields());
+        drop(on_its_way);
+        Ok(Written::Changed { value, version })
     }
 }
 

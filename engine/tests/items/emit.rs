@@ -2,7 +2,7 @@
 
 use flowstate_engine::item::{Audience, Container, ItemBody, ItemStatus, Role, Source, ToolCall, Visibility};
 use flowstate_engine::prelude::*;
-use flowstate_engine::record::{Fact, ItemRecord};
+use flowstate_engine::record::Fact;
 use serde_json::{Value, json};
 
 use super::support::{completed, emitted};

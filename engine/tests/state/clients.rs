@@ -153,7 +153,7 @@ async fn versions_that_clients_are_told_rise_in_the_order_of_the_changes() {
         let Some((_, Fact::RequestCompleted(done))) = records.last() else {
             panic!("{records:?}")
         };
-        assert_eq!(json!(of_session), done.output, "what `Written` says");
+        assert_eq!(json!(of_session), output(&records, done), "what `Written` says");
     }
     let name = flowstate_log::record::Name::new("", "user/ann").expect("a name");
     let stream = engine.log().stream(&name).await.expect("names").expect("the user");

@@ -93,7 +93,8 @@ pub async fn run(engine: &Engine, submission: Submission) -> Result<Value, Reque
     }
 }
 
-fn output(records: &[(Record, Fact)], completed: &RequestCompleted) -> Value {
+/// What a request gave that has these records.
+pub fn output(records: &[(Record, Fact)], completed: &RequestCompleted) -> Value {
     let stored = completed.same_as.expect("its root recorded it") as usize - 1;
     match &records[stored].1 {
         Fact::BlockEnded(ended) => ended.output.clone().unwrap_or_default(),
