@@ -252,3 +252,42 @@ async fn a_container_owns_what_is_emitted_inside_of_it() {
     );
     assert_eq!(said[3].visibility, Visibility::CLIENT);
 }
+
+#[tokio::test]
+async fn every_item_says_which_block_made_it_where_and_in_which_phase() {
+    let speaks = |name: &'static str| {
+        handler(name).run(|input: Value, ctx: Ctx| async move {
+            ctx.emit().message("hi").await?;
+            Ok(input)
+        })
+    };
+    let inner = sequencer::<Value>("inner").then(speaks("deep"));
+    let chain = sequencer::<Value>("chain")
+        .then(speaks("first"))
+        .then(inner)
+        .work(speaks("beside"))
+        .wait_for_work();
+    let (facts, _) = emitted(chain).await;
+    let places: Vec<_> = completed(&facts)
+        .into_iter()
+        .map(|item| {
+            let from = &item.provenance;
+            json!([
+                from.block_name,
+                from.instance,
+                from.parent,
+                from.phase,
+                from.step_index,
+                from.attempt
+            ])
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [
+            json!(["first", "r:root/then[0]:0", "r:root:0", "main", 0, 0]),
+            json!(["deep", "r:root/then[1]/then[0]:0", "r:root/then[1]:0", "main", 0, 0]),
+            json!(["beside", "r:root/work[2]:0", "r:root:0", "work", 2, 0]),
+        ]
+    );
+}
