@@ -1,10 +1,12 @@
 //! Cancelling: a record that stops the chain, its arms and the background work, and closes what they left open.
 
+use std::time::Duration;
+
 use flowstate_engine::prelude::*;
-use flowstate_engine::record::{Fact, decode};
+use flowstate_engine::record::{BlockStatus, Fact, decode};
 use flowstate_engine::{CancelError, Finished, Principal, RequestStatus, RunResult};
 
-use crate::support::{Counter, Journal, Ran, begins, engine, read, submission, talker};
+use crate::support::{Counter, Journal, Ran, after, begins, engine, engine_that, read, submission, talker};
 
 /// Submits, waits until `begun` is so much, cancels, and gives the end.
 async fn cancelled(engine: &Engine, input: impl Serialize, (begun, count): (&Counter, usize)) -> Ran {
@@ -138,4 +140,97 @@ async fn a_cancel_is_a_record_of_the_session_and_is_asked_once() {
     assert!(matches!(ran.facts.last(), Some(Fact::RequestInterrupted(_))));
     let unknown = engine.cancel(&Principal::default(), "nobody").await;
     assert!(matches!(unknown, Err(CancelError::UnknownRequest(_))));
+}
+
+/// Sleeps for an hour, and counts that it began.
+fn sleeps(begun: &Counter) -> Block<String, String> {
+    let begun = begun.clone();
+    handler("sleeps").run(move |text: String, _| {
+        begun.add(1);
+        async move {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            Ok(text)
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_cancel_ends_a_request_whatever_it_waits_for() {
+    let calls = |tool: Block<String, String>| {
+        let tool = tool.tool().expect("a tool");
+        handler("calls").run(move |text: String, ctx: Ctx| {
+            let tool = tool.clone();
+            async move {
+                tool.call("c1", serde_json::json!({"input": text}), &ctx).await?;
+                Ok(text)
+            }
+        })
+    };
+    let s = || sequencer::<String>("s");
+    let begun = Counter::default();
+    let blocks = [
+        ("a model", talker(), 1),
+        ("a handler", sleeps(&begun), 1),
+        ("a model in a tool", calls(talker()), 1),
+        (
+            "a fan-out",
+            s().then_all([talker(), sleeps(&begun)])
+                .map(|all, _| all.concat())
+                .build(),
+            2,
+        ),
+        ("work", s().work(sleeps(&begun)).work(talker()).build(), 2),
+        (
+            "work that is waited for",
+            s().work(sleeps(&begun)).wait_for_work().build(),
+            1,
+        ),
+    ];
+    for (name, block, waits) in blocks {
+        let flow = flow("f").action("a", action(block)).instance("i").expect("a flow");
+        let engine = engine_that(flow, &begun).await;
+        let ran = cancelled(&engine, "x", (&begun, begun.get() + waits)).await;
+        let trace = ran.trace();
+        assert!(
+            trace.iter().any(|line| line.ends_with(": cancelled")),
+            "{name}: {trace:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_stops_neither_the_chain_nor_its_work() {
+    let (begun, gate) = (Counter::default(), Counter::default());
+    let waits = |name: &str| {
+        let begun = begun.clone();
+        let counted = move |text: String, _: Ctx| {
+            begun.add(1);
+            text
+        };
+        after::<String>(&gate, 1).map_input(counted).named(name)
+    };
+    let chain = sequencer::<String>("s").work(waits("work")).then(waits("chain"));
+    let flow = flow("f").action("a", action(chain)).instance("i").expect("a flow");
+    let engine = engine(flow).await;
+    let run = engine.run_submission(flowstate_engine::Submission {
+        request: Some("r".into()),
+        ..submission("x")
+    });
+    tokio::select! {
+        ended = run => panic!("{ended:?}"),
+        () = begun.reached(2) => {}
+    }
+    gate.add(1);
+    let found = engine.request(&Principal::default(), "f", "r", Duration::ZERO).await;
+    let sub = found.expect("readable").expect("a request").sub;
+    let mut follow = engine.log().follow_sub(&sub, 0).await.expect("a cursor");
+    let mut facts = Vec::new();
+    while !facts.last().is_some_and(Fact::is_terminal) {
+        let page = tokio::time::timeout(Duration::from_secs(20), follow.page()).await;
+        let page = page.expect("in time").expect("records");
+        facts.extend(page.iter().map(|record| decode(record).expect("a fact")));
+    }
+    assert!(matches!(facts.last(), Some(Fact::RequestCompleted(_))), "{facts:#?}");
+    let completed = |fact: &&Fact| matches!(fact, Fact::BlockEnded(ended) if ended.status == BlockStatus::Completed);
+    assert_eq!(facts.iter().filter(completed).count(), 3, "{facts:#?}");
 }

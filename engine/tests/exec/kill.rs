@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use flowstate_engine::item::{ContentPart, ItemBody, ItemStatus};
 use flowstate_engine::prelude::*;
-use flowstate_engine::record::{BlockEnded, BlockStatus, Fact, ItemCompleted, ItemRecord, RequestInterrupted, decode};
+use flowstate_engine::record::{
+    BlockEnded, BlockStatus, CancelRequested, Fact, ItemCompleted, ItemRecord, RequestInterrupted, decode,
+};
 use flowstate_engine::{Principal, RequestStatus, SnapshotQuery, StateOp, Submission};
 use flowstate_log::append::{Append, NewRecord, Part, Sub, Target};
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::disk::{Disk, DiskFile};
-use flowstate_log::record::{Kind, Name, Record};
+use flowstate_log::record::{Kind, Name, Record, Subject};
 use flowstate_log::{Log, Options};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -378,13 +380,46 @@ async fn written(records: &[Record], count: usize) -> MemoryDisk {
         expect: Vec::new(),
         records: records.collect(),
     };
-    log.append(Append::of(vec![part]))
-        .await
-        .expect("room")
-        .await
-        .expect("durable");
+    append(&log, part).await;
     log.close().await;
     disk
+}
+
+async fn append(log: &Log, part: Part) {
+    let appending = log.append(Append::of(vec![part])).await.expect("room");
+    appending.await.expect("durable");
+}
+
+#[tokio::test]
+async fn a_cancel_that_the_process_did_not_live_to_honour_is_why_the_request_ends() {
+    let block = sequencer::<i64>("s").then(tick()).build();
+    let (records, _) = complete(&block).await;
+    let disk = written(&records, 5).await;
+    let log = Log::open(on(disk.clone())).expect("a log");
+    let cancel = NewRecord {
+        kind: CancelRequested::KIND,
+        subject: Subject::NONE,
+        sub: None,
+        causation: records[1].causation,
+        origin: 0,
+        payload: r#"{"request":"r"}"#.into(),
+    };
+    let part = Part {
+        stream: Target::Name(Name::new("", "session/s").expect("a name")),
+        expect: Vec::new(),
+        records: vec![cancel],
+    };
+    append(&log, part).await;
+    log.close().await;
+    let engine = open(&block, on(disk)).await;
+    let (row, facts) = recorded(&engine, "r").await;
+    assert_eq!((row.status, row.cancelled), (RequestStatus::Interrupted, true));
+    holds_to_the_laws(&facts);
+    match facts.last() {
+        Some(Fact::RequestInterrupted(end)) => assert_eq!(end.reason, "it was cancelled"),
+        other => panic!("{other:?}"),
+    }
+    engine.close().await;
 }
 
 #[tokio::test]
