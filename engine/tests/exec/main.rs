@@ -8,6 +8,7 @@ mod fan_out;
 mod kill;
 mod lifecycle;
 mod loops;
+mod methods;
 mod rescue;
 mod router;
 mod steps;
