@@ -36,8 +36,8 @@ use crate::view::inline::{Folds, Views};
 use crate::view_store::fjall::FjallViews;
 use crate::view_store::memory::MemoryViews;
 use crate::view_store::{OpenViewStore, StoreError};
+use crate::writer::front::Front;
 use crate::writer::prepare;
-use crate::writer::queue::Queue;
 use crate::writer::queued::{self, Command, Queued};
 
 /// What a log is opened with.
@@ -354,7 +354,7 @@ pub struct SegmentLog {
 }
 
 struct Handle {
-    queue: Arc<Queue>,
+    front: Front,
     /// Bytes of [`crate::limits::Limits::queue_bytes_max`] that are free.
     room: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
@@ -363,7 +363,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // The writer ends after what is queued; then the folder is free for another open.
-        self.queue.close();
+        self.front.queue.close();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -374,10 +374,10 @@ impl SegmentLog {
     /// Opens the log in `options.disk`, making it if there is none.
     pub(crate) fn open(options: Options) -> Result<Self, OpenError> {
         let room = Arc::new(Semaphore::new(options.limits.queue_bytes_max));
-        let queue = Arc::new(Queue::default());
-        let (shared, writer) = recovery::open(options, queue.clone())?;
+        let (front, writer) = recovery::open(options)?;
+        let shared = front.shared.clone();
         let handle = Handle {
-            queue,
+            front,
             room,
             writer: Some(writer),
         };
@@ -389,7 +389,7 @@ impl SegmentLog {
 
     /// Tells the writer something in its turn.
     pub(crate) fn command(&self, command: Command) -> Result<(), AppendError> {
-        let taken = self.handle.queue.push(command);
+        let taken = self.handle.front.queue.push(command);
         taken.then_some(()).ok_or(AppendError::Closed)
     }
 
@@ -419,7 +419,9 @@ impl SegmentLog {
             outcome,
             runtime: tokio::runtime::Handle::try_current().ok(),
         };
-        self.command(Command::Append(Box::new(queued)))?;
+        if !self.handle.front.append(Box::new(queued)) {
+            return Err(AppendError::Closed);
+        }
         Ok(Appending {
             sequenced,
             outcome: answer,

@@ -28,6 +28,7 @@ use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
 use crate::watermark::{self, Mark, Watermark};
 use crate::writer::Writer;
+use crate::writer::front::Front;
 use crate::writer::pipeline::{Pipeline, Position};
 use crate::writer::queue::Queue;
 use crate::writer::sync::Syncer;
@@ -62,8 +63,8 @@ pub(crate) struct Recovered {
 }
 
 /// Opens a log and starts its threads.
-pub(crate) fn open(options: Options, commands: Arc<Queue>) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
-    start(recover(options)?, commands)
+pub(crate) fn open(options: Options) -> Result<(Front, JoinHandle<()>), OpenError> {
+    start(recover(options)?)
 }
 
 /// Checks a log, repairs its end and fills memory.
@@ -266,7 +267,8 @@ fn place(scan: &Scan, epoch: u64) -> (VecDeque<Arc<Slot>>, Position) {
     (ready, position)
 }
 
-fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, JoinHandle<()>), OpenError> {
+fn start(recovered: Recovered) -> Result<(Front, JoinHandle<()>), OpenError> {
+    let queue = Arc::new(Queue::default());
     let Recovered {
         shared,
         position,
@@ -307,7 +309,7 @@ fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, Joi
     }
     *shared.helpers.lock() = helpers;
     let pipeline = Pipeline::new(shared.store, shared.durability == Durability::Sync, position);
-    let syncer = match (trouble, Syncer::start(pipeline, commands.clone())) {
+    let syncer = match (trouble, Syncer::start(pipeline, queue.clone())) {
         (None, Ok(syncer)) => syncer,
         (Some(error), _) | (None, Err(error)) => {
             shared.stop_helpers();
@@ -318,7 +320,12 @@ fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, Joi
         // What an open may take, no acknowledgement should.
         shared.supply.wait();
     }
-    let mut writer = Writer::new(shared.clone(), commands, syncer);
+    let front = Front {
+        shared: shared.clone(),
+        queue: queue.clone(),
+        syncing: syncer.shared(),
+    };
+    let mut writer = Writer::new(shared.clone(), queue, syncer);
     if let Err(error) = record_cuts(&shared, &mut writer) {
         shared.stop_helpers();
         return Err(error);
@@ -334,7 +341,7 @@ fn start(recovered: Recovered, commands: Arc<Queue>) -> Result<(Arc<Shared>, Joi
         }
     });
     match writing {
-        Ok(handle) => Ok((shared, handle)),
+        Ok(handle) => Ok((front, handle)),
         Err(error) => {
             shared.stop_helpers();
             Err(io("starting a thread")(error))

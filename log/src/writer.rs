@@ -3,6 +3,7 @@
 
 mod ahead;
 mod answers;
+pub(crate) mod front;
 pub(crate) mod pipeline;
 pub(crate) mod prepare;
 pub(crate) mod queue;
@@ -22,7 +23,6 @@ use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Appended, NewRecord, Part, Target};
-use crate::codec::{COMMIT_ALIGN, COMMIT_FRAME, TERMINATOR};
 use crate::error::AppendError;
 use crate::index::{Batch, Loc};
 use crate::log::{Durability, Shared};
@@ -33,21 +33,16 @@ use crate::threads;
 use crate::view::inline::Folds;
 use ahead::Base;
 use answers::{Answer, Answers};
-use pipeline::{Flying, Landed, Open, Pipeline, Position};
+use pipeline::{Flying, Landed, Open, Pipeline, Position, frame};
 use queue::{Queue, Until};
 use queued::{Command, Held, Prepared, Queued};
-use sequence::{Group, Wanted};
+use sequence::Wanted;
 use sync::Syncer;
 
 /// Who is to be told by a task of their runtime is told by the writer if it has nothing else to do and that task has not begun by then.
 const PATIENCE: Duration = Duration::from_micros(200);
 /// While a commit is written, the writer is woken to begin the next one for at least so many records.
 const WORTH_BEGINNING: usize = if threads::FEW { 2 } else { 8 };
-
-/// Bytes of a commit around this many of records, at most.
-fn frame(records: usize) -> usize {
-    COMMIT_FRAME + records + COMMIT_ALIGN
-}
 
 /// The writer thread's state.
 pub(crate) struct Writer {
@@ -120,11 +115,16 @@ impl Writer {
     /// `false`, or until one has to land and `true`.
     fn go_on(&mut self) -> bool {
         loop {
-            let landed = self.syncer.shared.pipeline.lock().landed.pop_front();
-            if let Some((flying, landed)) = landed {
+            let mut pipeline = self.syncer.shared.pipeline.lock();
+            if let Some((flying, landed)) = pipeline.landed.pop_front() {
+                pipeline.taking_in = true;
+                // From here until it is visible others find the pipeline without it.
+                threads::MutexGuard::bump(&mut pipeline);
+                drop(pipeline);
                 self.land(flying, landed);
                 continue;
             }
+            drop(pipeline);
             self.fill();
             let mut pipeline = self.syncer.shared.pipeline.lock();
             if !pipeline.is_idle() {
@@ -194,6 +194,7 @@ impl Writer {
             records: vec![record],
         }]);
         let bytes = queued::bytes_in_commit(&self.shared.limits, &append, true)?;
+        self.queue.note_waiting();
         self.waiting.push_back(Box::new(Queued {
             append,
             prepared: vec![Prepared::default()],
@@ -225,11 +226,7 @@ impl Writer {
                 }
             }
             let Some(mut open) = pipeline.open.take() else { return };
-            let limits = &self.shared.limits;
-            let all = frame(open.bytes + bytes);
-            let fits = all <= limits.commit_bytes_max && pipeline.at.offset + all as u64 <= open.slot.bytes;
-            let full = !fits || open.answers.len() >= limits.commit_appends_max;
-            if full && !open.answers.is_empty() {
+            if !open.takes(&self.shared.limits, pipeline.at.offset, bytes) {
                 pipeline.open = Some(open);
                 return;
             }
@@ -239,6 +236,7 @@ impl Writer {
                     before: pipeline.before(),
                 };
                 sequence(base, &mut open, *queued, pipeline.at.commit + 1);
+                self.queue.note_taken(1);
             }
             pipeline.open = Some(open);
             // The one that flies may have landed: what is open follows it then, not when all of this is done.
@@ -251,30 +249,20 @@ impl Writer {
         if let Some(reason) = self.shared.poison.get() {
             return Err(AppendError::Poisoned(reason.clone()));
         }
-        let lag_max = self.shared.limits.view_lag_bytes_max;
-        let slot = if pipeline.is_idle() {
-            if self.shared.views.wait_below(lag_max).is_err() {
-                return Err(AppendError::ViewsFailed);
-            }
-            self.room_for(&mut pipeline.at, frame(bytes) as u64)?
-        } else {
-            let fits = |slot: &&Arc<Slot>| pipeline.at.offset + frame(bytes) as u64 <= slot.bytes;
-            match pipeline.at.slot.as_ref().filter(fits) {
-                // One that has landed is taken in first: what is made is made on one other commit at most.
-                Some(slot) if pipeline.landed.is_empty() && self.shared.views.behind_bytes() <= lag_max => slot.clone(),
-                _ => return Ok(None),
-            }
-        };
-        pipeline.synced = self.shared.synced.load(Ordering::Acquire);
-        let waiting = self.waiting.iter().map(|queued| queued.bytes).sum::<usize>();
-        Ok(Some(Open {
-            group: Group::new(frame(waiting).min(self.shared.limits.commit_bytes_max) + TERMINATOR),
-            answers: Vec::with_capacity(self.waiting.len()),
-            runtime: None,
-            slot,
-            bytes: 0,
-            now_us: self.shared.env.now_us(),
-        }))
+        let likely = self.waiting.iter().map(|queued| queued.bytes).sum::<usize>();
+        if !pipeline.is_idle() {
+            return Ok(pipeline.begin_behind(&self.shared, bytes, likely));
+        }
+        if self
+            .shared
+            .views
+            .wait_below(self.shared.limits.view_lag_bytes_max)
+            .is_err()
+        {
+            return Err(AppendError::ViewsFailed);
+        }
+        let slot = self.room_for(&mut pipeline.at, frame(bytes) as u64)?;
+        Ok(Some(pipeline.begin(&self.shared, slot, likely)))
     }
 
     /// Takes in a commit that was written, or stops the log.
@@ -299,11 +287,13 @@ impl Writer {
         flying.group.buffer.truncate(flying.length);
         let (answers, runtime) = (std::mem::take(&mut flying.answers), flying.runtime.take());
         self.take_in(flying);
+        self.syncer.shared.pipeline.lock().taking_in = false;
         self.answers.give(answers, runtime);
     }
 
     /// Refuses what waits.
     fn refuse(&mut self, refusal: &AppendError) {
+        self.queue.note_taken(self.waiting.len());
         let refused = self.waiting.drain(..).map(|queued| Answer {
             to: queued.outcome,
             outcome: Err(refusal.clone()),

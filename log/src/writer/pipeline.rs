@@ -5,15 +5,23 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
 
 use super::ahead::Ahead;
 use super::answers::{Answer, CROWD};
 use super::sequence::Group;
-use crate::codec::{self, CommitHeader};
+use crate::codec::{self, COMMIT_ALIGN, COMMIT_FRAME, CommitHeader, TERMINATOR};
+use crate::limits::Limits;
+use crate::log::Shared;
 use crate::record::Digest;
 use crate::segment::Slot;
+
+/// Bytes of a commit around this many of records, at most.
+pub(super) fn frame(records: usize) -> usize {
+    COMMIT_FRAME + records + COMMIT_ALIGN
+}
 
 /// Where the next commit goes: behind the one that flies.
 pub(crate) struct Position {
@@ -34,6 +42,15 @@ pub(super) struct Open {
     /// Most bytes that its records take.
     pub(super) bytes: usize,
     pub(super) now_us: i64,
+}
+
+impl Open {
+    /// Whether so many bytes of records more may come in, if it is to stand at `offset`.
+    pub(super) fn takes(&self, limits: &Limits, offset: u64, bytes: usize) -> bool {
+        let all = frame(self.bytes + bytes);
+        let fits = all <= limits.commit_bytes_max && offset + all as u64 <= self.slot.bytes;
+        self.answers.is_empty() || (fits && self.answers.len() < limits.commit_appends_max)
+    }
 }
 
 /// A commit that is being written.
@@ -100,6 +117,8 @@ pub(crate) struct Pipeline {
     before: usize,
     /// One could not be written: no other will be.
     failed: bool,
+    /// One was taken out of `landed`, and is not visible yet.
+    pub(super) taking_in: bool,
     /// The thread beside the writer is to write what is open.
     pub(super) handed: bool,
     pub(super) stop: bool,
@@ -117,8 +136,32 @@ impl Pipeline {
             landed: VecDeque::new(),
             before: 0,
             failed: false,
+            taking_in: false,
             handed: false,
             stop: false,
+        }
+    }
+
+    /// Opens a commit behind the one that is being written, with room for at least this many bytes of records; `None` if that has to wait
+    /// for it. `likely`: how many there will be.
+    pub(super) fn begin_behind(&mut self, shared: &Shared, bytes: usize, likely: usize) -> Option<Open> {
+        let fits = |slot: &&Arc<Slot>| self.at.offset + frame(bytes) as u64 <= slot.bytes;
+        let slot = self.at.slot.as_ref().filter(fits)?.clone();
+        // One that has landed is taken in first: what is made is made on one other commit at most.
+        let may = self.landed.is_empty() && shared.views.behind_bytes() <= shared.limits.view_lag_bytes_max;
+        may.then(|| self.begin(shared, slot, likely))
+    }
+
+    /// Opens a commit in this slot.
+    pub(super) fn begin(&mut self, shared: &Shared, slot: Arc<Slot>, likely: usize) -> Open {
+        self.synced = shared.synced.load(Ordering::Acquire);
+        Open {
+            group: Group::new(frame(likely).min(shared.limits.commit_bytes_max) + TERMINATOR),
+            answers: Vec::new(),
+            runtime: None,
+            slot,
+            bytes: 0,
+            now_us: shared.env.now_us(),
         }
     }
 

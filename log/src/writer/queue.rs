@@ -1,6 +1,7 @@
 //! What waits for the writer, and what has been written for it: the one place at which it sleeps. Bounded by those who push: each holds
 //! its room (`queued::Held`) until it is answered.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::queued::Command;
@@ -11,6 +12,8 @@ use crate::threads::{Condvar, Mutex};
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// Appends that came here and are not sequenced yet, those that the writer has taken out included.
+    unsequenced: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -46,6 +49,7 @@ impl Queue {
         let urgent = match &command {
             Command::Append(queued) => {
                 waiting.records += queued.prepared.len();
+                self.note_waiting();
                 false
             }
             Command::Seal(_) | Command::Close(_) => true,
@@ -60,6 +64,20 @@ impl Queue {
             self.arrived.notify_one();
         }
         true
+    }
+
+    /// Whether an append waits for the writer.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.unsequenced.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn note_waiting(&self) {
+        self.unsequenced.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// So many have their place, or were refused.
+    pub(super) fn note_taken(&self, appends: usize) {
+        self.unsequenced.fetch_sub(appends, Ordering::AcqRel);
     }
 
     /// A commit was written, or failed to be.

@@ -13,6 +13,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::front::Front;
 use super::*;
 use crate::append::Expect;
 use crate::codec::decode_commit;
@@ -30,6 +31,14 @@ const SEGMENT_BYTES: u64 = 16 << 10;
 const ROOM: usize = 100;
 /// No stream is there yet.
 const NEVER: u64 = 1 << 40;
+
+/// So that a commit need not be about what the one before is about.
+const STREAMS: [&str; 2] = ["s", "t"];
+
+/// Which of them is a caller's.
+fn stream_of(caller: usize) -> usize {
+    caller / 10 % STREAMS.len()
+}
 
 /// What was written, and in which order callers were told.
 #[derive(Default)]
@@ -224,6 +233,7 @@ struct Answered {
 #[derive(Clone)]
 struct Way {
     queue: Arc<Queue>,
+    front: Front,
     journal: Arc<Mutex<Journal>>,
     room: Arc<Semaphore>,
     limits: Arc<Limits>,
@@ -234,7 +244,7 @@ impl Way {
     /// `None` if the queue is closed.
     fn ask(&self, caller: usize, refused: bool) -> Option<Asked> {
         let append = Append::of(vec![Part {
-            stream: Target::Name(Name::new("p", "s").expect("a name")),
+            stream: Target::Name(Name::new("p", STREAMS[stream_of(caller)]).expect("a name")),
             expect: refused.then_some(Expect::Position(NEVER)).into_iter().collect(),
             records: vec![NewRecord {
                 kind: Kind(Kind::FIRST_OPEN),
@@ -269,7 +279,7 @@ impl Way {
             outcome,
             runtime: self.runtime.clone(),
         };
-        self.queue.push(Command::Append(Box::new(queued))).then_some(asked)
+        self.front.append(Box::new(queued)).then_some(asked)
     }
 
     /// A caller that appends three times, and waits for each or for all together, and now and then expects what does not hold.
@@ -376,15 +386,21 @@ fn once(scenario: Scenario, act: impl Fn(&Way) -> Vec<Answered>) {
     };
     let recovered = recovery::recover(options(Arc::new(watched))).expect("a log");
     let shared = recovered.shared;
+    let queue = Arc::new(Queue::default());
+    let pipeline = Pipeline::new(shared.store, true, recovered.position);
+    let syncer = Syncer::start(pipeline, queue.clone()).expect("a thread");
     let way = Way {
-        queue: Arc::default(),
+        front: Front {
+            shared: shared.clone(),
+            queue: queue.clone(),
+            syncing: syncer.shared(),
+        },
+        queue,
         journal: journal.clone(),
         room: Arc::new(Semaphore::new(ROOM)),
         limits: Arc::new(shared.limits.clone()),
         runtime: scenario.runtime.then(runtime),
     };
-    let pipeline = Pipeline::new(shared.store, true, recovered.position);
-    let syncer = Syncer::start(pipeline, way.queue.clone()).expect("a thread");
     let writer = Writer::new(shared.clone(), way.queue.clone(), syncer);
     let writing = thread::spawn(move || writer.run());
 
@@ -398,7 +414,7 @@ fn once(scenario: Scenario, act: impl Fn(&Way) -> Vec<Answered>) {
     assert!(journal.violations.is_empty(), "{:?}", journal.violations);
     let place = |caller| journal.told.iter().position(|told| *told == caller);
     answered.sort_by_key(|answered| place(answered.caller));
-    let (mut position, mut latest) = (0, [0; 10]);
+    let (mut positions, mut latest) = ([0; STREAMS.len()], [0; 10]);
     for Answered {
         caller,
         refused,
@@ -408,8 +424,9 @@ fn once(scenario: Scenario, act: impl Fn(&Way) -> Vec<Answered>) {
         assert!(*caller >= latest[caller / 10], "{:?}", journal.told);
         match outcome {
             Ok(appended) => {
-                assert_eq!(appended.parts[0].first, position + 1, "{:?}", journal.told);
-                position += 1;
+                let position = &mut positions[stream_of(*caller)];
+                assert_eq!(appended.parts[0].first, *position + 1, "{:?}", journal.told);
+                *position += 1;
                 assert!(journal.failed.is_none_or(|failed| appended.commit < failed));
             }
             Err(AppendError::Closed) => continue,
@@ -451,6 +468,26 @@ fn crowd(way: &Way) -> Vec<Answered> {
         .any(|answered| matches!(answered.outcome, Err(AppendError::Closed)));
     assert!(!given_up, "everyone is told");
     answered
+}
+
+/// Callers of two streams that never wait: while what one has written is taken in, another writes.
+#[test]
+fn what_was_written_is_visible_before_more_is_put_behind_it() {
+    explore(Scenario::default(), |way| {
+        let tasks = (0..4).map(|task| {
+            let way = way.clone();
+            thread::spawn(move || {
+                let asked: Vec<Asked> = (0..5)
+                    .filter_map(|number| {
+                        thread::yield_now();
+                        way.ask(10 * task + number, false)
+                    })
+                    .collect();
+                asked.into_iter().map(Asked::wait).collect::<Vec<_>>()
+            })
+        });
+        all(tasks.collect())
+    });
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Syncer {
         })
     }
 
+    /// What it shares with others.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// Has the open commit written.
     pub(super) fn hand(&self) {
         self.shared.pipeline.lock().handed = true;
@@ -78,5 +83,15 @@ impl Drop for Syncer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        // Callers may hold what is shared for as long as they like: nobody waits for a writer that is gone.
+        let left = {
+            let mut pipeline = self.shared.pipeline.lock();
+            (
+                pipeline.open.take(),
+                pipeline.flying.take(),
+                std::mem::take(&mut pipeline.landed),
+            )
+        };
+        drop(left);
     }
 }
