@@ -1,5 +1,5 @@
 //! The one thread that appends. It drains what waits into one commit: sequence, one write, one sync, fold, publish, acknowledge.
-//! It never reads a disk. Every outcome, a failed condition included, leaves it only after the sync of everything it was decided on.
+//! Callers may put what they append into the next commit themselves (`front`). It never reads a disk. Every outcome, a failed condition included, leaves it only after the sync of everything it was decided on.
 
 mod ahead;
 mod answers;
