@@ -1,4 +1,4 @@
-//! Handlers: a block that is one async function.
+//! Handlers: a block that is one function, async or not.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,5 +35,22 @@ impl Handler {
             future
         });
         Block::new(self.name, Body::Handler(code), Vec::new())
+    }
+
+    /// The same with a function that waits for nothing. It runs on a thread of the runtime: what takes longer than a millisecond or so belongs
+    /// into [`run`](Self::run), inside of `tokio::task::spawn_blocking`.
+    ///
+    /// ```
+    /// # use flowstate_engine::prelude::*;
+    /// let double = handler("double").run_sync(|n: u64, _ctx| Ok(n * 2));
+    /// # let _: Block<u64, u64> = double;
+    /// ```
+    pub fn run_sync<I, O, F>(self, run: F) -> Block<I, O>
+    where
+        I: Data,
+        O: Data,
+        F: Fn(I, Ctx) -> Result<O, BlockError> + Send + Sync + 'static,
+    {
+        self.run(move |input, ctx| std::future::ready(run(input, ctx)))
     }
 }

@@ -7,6 +7,16 @@ use serde_json::json;
 use crate::support::{Journal, add, fails, panics, run};
 
 #[tokio::test]
+async fn a_handler_may_be_a_plain_function() {
+    let halves = handler("halves").run_sync(|n: i64, ctx: Ctx| match n % 2 {
+        0 => Ok(format!("{} by {}", n / 2, ctx.block_name())),
+        _ => Err(BlockError::new("odd", "it is odd")),
+    });
+    assert_eq!(run(halves.clone(), 6).await.output(), &json!("3 by halves"));
+    assert_eq!(run(halves, 7).await.error().code(), "odd");
+}
+
+#[tokio::test]
 async fn a_sequencer_without_steps_gives_its_input() {
     assert_eq!(run(sequencer::<i64>("empty"), 7).await.output(), &json!(7));
 }
