@@ -151,10 +151,10 @@ impl Folder {
 pub(super) fn record_in_runs(held: &Held, stream: StreamId, position: u64) -> Option<Option<Record>> {
     for run in held.runs.iter().rev().filter_map(|held| held.run.as_ref()) {
         let span = run.span(stream, Access::Wait).ok()?;
-        if span.is_some_and(|span| (span.first..=span.last).contains(&position)) {
-            if let Some(record) = run.record(stream, position).ok()? {
-                return Some(Some(record));
-            }
+        if span.is_some_and(|span| (span.first..=span.last).contains(&position))
+            && let Some(record) = run.record(stream, position).ok()?
+        {
+            return Some(Some(record));
         }
     }
     Some(None)
