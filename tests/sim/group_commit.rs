@@ -28,6 +28,40 @@ async fn lines(log: &Log, stream: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_while_a_commit_is_written_learns_its_place_at_once() {
+    let (disk, log) = open_faulty();
+    append(&log, "s", "first").await.expect("append");
+    disk.hold_syncs("slot-000001");
+    let held = Append::of(vec![part("s", vec![note("held")])]);
+    let held = log.append(held).await.expect("queue");
+    tokio::task::block_in_place(|| disk.wait_for_held(1));
+    // One behind it, and one behind that, which is decided on both.
+    let mut next = Vec::new();
+    for position in [2, 3] {
+        let mut part = part("s", vec![note("next")]);
+        part.expect.push(Expect::Position(position));
+        let mut appending = log.append(Append::of(vec![part])).await.expect("queue");
+        let sequenced = tokio::time::timeout(Duration::from_secs(10), appending.sequenced()).await;
+        let sequenced = sequenced.expect("the sync is still held").expect("it is allowed");
+        assert_eq!(sequenced.parts[0].first, position + 1);
+        next.push(appending);
+    }
+    let stream = log.stream(&name("s")).await.expect("names").expect("the stream");
+    assert_eq!(
+        log.tail(stream).await.ok(),
+        Some(1),
+        "and nobody sees them before the sync"
+    );
+    disk.release();
+    held.await.expect("durable");
+    for (appending, position) in next.into_iter().zip([3, 4]) {
+        assert_eq!(appending.await.expect("durable").parts[0].first, position);
+    }
+    assert_eq!(texts(&read_all(&log, stream).await), ["first", "held", "next", "next"]);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_seen_before_the_sync_and_a_group_takes_one() {
     let (disk, log) = open_faulty();
     append(&log, "s", "first").await.expect("append");

@@ -21,7 +21,7 @@ pub enum BlockKind {
     Router,
 }
 
-/// See [`Fact::BlockStarted`].
+/// See [`super::Fact::BlockStarted`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BlockStarted {
@@ -60,7 +60,7 @@ pub enum BlockStatus {
     Cancelled,
 }
 
-/// See [`Fact::BlockEnded`].
+/// See [`super::Fact::BlockEnded`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BlockEnded {
@@ -120,7 +120,7 @@ impl From<&BlockError> for ErrorRecord {
     }
 }
 
-/// See [`Fact::RouteChosen`].
+/// See [`super::Fact::RouteChosen`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouteChosen {

@@ -32,14 +32,14 @@ pub struct ItemRecord {
     pub body: ItemBody,
 }
 
-/// See [`Fact::ItemAdded`].
+/// See [`super::Fact::ItemAdded`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ItemAdded {
     /// The item as it begins.
     pub item: ItemRecord,
 }
 
-/// See [`Fact::ContentAdded`].
+/// See [`super::Fact::ContentAdded`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContentAdded {
     /// The item.
@@ -52,7 +52,7 @@ pub struct ContentAdded {
     pub content: ContentPart,
 }
 
-/// See [`Fact::ContentDelta`].
+/// See [`super::Fact::ContentDelta`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContentDelta {
@@ -64,7 +64,7 @@ pub struct ContentDelta {
     pub delta: String,
 }
 
-/// See [`Fact::ContentDone`].
+/// See [`super::Fact::ContentDone`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContentDone {
     /// The item.
@@ -77,7 +77,7 @@ pub struct ContentDone {
     pub content: ContentPart,
 }
 
-/// See [`Fact::ItemCompleted`].
+/// See [`super::Fact::ItemCompleted`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ItemCompleted {
     /// The complete, final item.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// See [`Fact::ModelCalled`].
+/// See [`super::Fact::ModelCalled`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelCalled {
@@ -31,7 +31,7 @@ pub struct HistoryRange {
     pub to: u64,
 }
 
-/// See [`Fact::ModelReplied`].
+/// See [`super::Fact::ModelReplied`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelReplied {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// See [`Fact::SessionCreated`].
+/// See [`super::Fact::SessionCreated`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionCreated {
@@ -22,7 +22,7 @@ pub struct SessionCreated {
     pub state: Value,
 }
 
-/// See [`Fact::RequestAccepted`].
+/// See [`super::Fact::RequestAccepted`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestAccepted {
@@ -50,12 +50,12 @@ pub struct RequestAccepted {
     pub at_ms: i64,
 }
 
-/// See [`Fact::RequestStarted`].
+/// See [`super::Fact::RequestStarted`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestStarted {}
 
-/// See [`Fact::CancelRequested`]. The record's causation is the request's sub-stream.
+/// See [`super::Fact::CancelRequested`]. The record's causation is the request's sub-stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CancelRequested {
@@ -63,7 +63,7 @@ pub struct CancelRequested {
     pub request: String,
 }
 
-/// See [`Fact::RequestCompleted`].
+/// See [`super::Fact::RequestCompleted`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestCompleted {
@@ -78,7 +78,7 @@ pub struct RequestCompleted {
     pub item: Option<u32>,
 }
 
-/// See [`Fact::RequestFailed`].
+/// See [`super::Fact::RequestFailed`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestFailed {
@@ -94,7 +94,7 @@ pub struct RequestFailed {
     pub retryable: bool,
 }
 
-/// See [`Fact::RequestInterrupted`].
+/// See [`super::Fact::RequestInterrupted`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestInterrupted {

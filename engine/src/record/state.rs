@@ -35,7 +35,7 @@ impl ScopeKind {
     }
 }
 
-/// See [`Fact::StateChanged`].
+/// See [`super::Fact::StateChanged`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateChanged {
@@ -70,7 +70,7 @@ impl StateChanged {
     }
 }
 
-/// See [`Fact::StateNoted`].
+/// See [`super::Fact::StateNoted`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateNoted {
@@ -103,7 +103,7 @@ pub struct ChangeItem {
     pub delta: Option<Value>,
 }
 
-/// See [`Fact::InstanceStateChanged`].
+/// See [`super::Fact::InstanceStateChanged`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstanceStateChanged {
