@@ -22,6 +22,7 @@ use crate::model::{Model, ScriptedModel};
 use crate::principal::Principal;
 use crate::projection::session::List;
 use crate::projection::{self, RequestRow, SessionSummary};
+use crate::timer::{Timer, TokioTimer};
 
 pub use run::RunResult;
 pub use snapshot::{ClientDataError, ItemPage, Snapshot, SnapshotQuery};
@@ -44,6 +45,7 @@ pub struct Engine {
 pub struct EngineBuilder {
     flows: Vec<Flow>,
     models: Vec<Arc<dyn Model>>,
+    timer: Option<Arc<dyn Timer>>,
 }
 
 impl EngineBuilder {
@@ -56,6 +58,12 @@ impl EngineBuilder {
     /// Adds a model under its name. The first one is the default; without any, that is [`ScriptedModel`].
     pub fn model(mut self, model: Arc<dyn Model>) -> Self {
         self.models.push(model);
+        self
+    }
+
+    /// What runs wait on, instead of real time: for tests.
+    pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
+        self.timer = Some(timer);
         self
     }
 
@@ -88,6 +96,7 @@ impl EngineBuilder {
             payload_bytes_max,
             running: Running::default(),
             latest: Default::default(),
+            timer: self.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
         };
         Ok(Engine { core: Arc::new(core) })
     }

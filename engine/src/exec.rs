@@ -12,12 +12,15 @@ mod scopes;
 pub(crate) mod submit;
 mod work;
 
+use std::sync::Arc;
+
 use flowstate_log::Log;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::registry::Registry;
+use crate::timer::Timer;
 
 pub(crate) use cancel::Running;
 pub(crate) use scopes::RunScope;
@@ -39,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) running: Running,
     /// Versions that runs were told of.
     pub(crate) latest: scopes::Latest,
+    /// What runs wait on.
+    pub(crate) timer: Arc<dyn Timer>,
 }
 
 /// What a panic said.

@@ -56,6 +56,7 @@ mod projection;
 pub mod record;
 mod schema;
 mod scope;
+mod timer;
 pub mod types;
 mod value;
 
@@ -81,6 +82,7 @@ pub use scope::{
     Difference, InstanceError, InstanceRef, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View, Write,
     Written, scope, view,
 };
+pub use timer::Timer;
 pub use value::Data;
 
 /// What a file that declares flows needs, the derives of its types included.

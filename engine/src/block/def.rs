@@ -201,7 +201,7 @@ impl BlockDef {
             let _ = ctx.recorder().end_failed(started, &error, pause).await;
             match pause {
                 Some(Duration::ZERO) => {}
-                Some(pause) => tokio::time::sleep(pause).await,
+                Some(pause) => ctx.wait(pause).await,
                 None => {
                     self.tell_error(&error, ctx).await;
                     return Err(error);

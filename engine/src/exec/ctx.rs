@@ -6,6 +6,7 @@ mod targets;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowstate_log::Log;
 use flowstate_log::record::Record;
@@ -148,6 +149,11 @@ impl Ctx {
     /// Records a fact that this block makes.
     pub(crate) async fn record(&self, fact: impl Into<Fact>) -> Result<(), RecordError> {
         self.run.recorder.add(&self.place, fact.into()).await
+    }
+
+    /// Ends after so much time.
+    pub(crate) async fn wait(&self, time: Duration) {
+        self.run.core.timer.wait(time).await;
     }
 
     pub(crate) fn log(&self) -> &Log {

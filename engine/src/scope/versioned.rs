@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use flowstate_log::error::AppendError;
 use serde_json::Map;
-use tokio::time::sleep;
 
 use super::op::{Difference, Fields, StateOp};
 use super::state::write;
@@ -74,7 +73,7 @@ impl<S: Data> StateRef<S> {
                 }
                 Some(_) if attempts > RERUNS_MAX => return Err(StateProblem::ConcurrentModification { attempts }),
                 Some(_) => {
-                    sleep(RERUN_PAUSE * (1 << (attempts - 1))).await;
+                    self.ctx.wait(RERUN_PAUSE * (1 << (attempts - 1))).await;
                     continue;
                 }
                 None => {

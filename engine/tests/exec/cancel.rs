@@ -4,26 +4,9 @@ use std::time::Duration;
 
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{BlockStatus, Fact, decode};
-use flowstate_engine::{CancelError, Finished, Principal, RequestStatus, RunResult};
+use flowstate_engine::{CancelError, Finished, Principal};
 
-use crate::support::{Counter, Journal, Ran, after, begins, engine, engine_that, read, submission, talker};
-
-/// Submits, waits until `begun` is so much, cancels, and gives the end.
-async fn cancelled(engine: &Engine, input: impl Serialize, (begun, count): (&Counter, usize)) -> Ran {
-    let run = engine.run_submission(flowstate_engine::Submission {
-        request: Some("r".into()),
-        ..submission(input)
-    });
-    let cancel = async {
-        begun.reached(count).await;
-        let cancelled = engine.cancel(&Principal::default(), "r").await;
-        assert!(cancelled.expect("a request"), "it was not asked before");
-    };
-    let (result, ()) = tokio::join!(run, cancel);
-    let result: RunResult = result.expect("a result");
-    assert_eq!(result.status, RequestStatus::Interrupted);
-    read(engine, result).await
-}
+use crate::support::{Counter, Journal, after, begins, cancelled, engine, engine_that, submission, talker};
 
 #[tokio::test]
 async fn cancelling_stops_arms_and_background_work_and_closes_what_is_open() {

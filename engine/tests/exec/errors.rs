@@ -8,7 +8,7 @@ use flowstate_engine::record::Fact;
 use flowstate_engine::{NetworkError, TimeoutError};
 use serde_json::json;
 
-use crate::support::{Counter, Journal, fails, run, run_that, talker};
+use crate::support::{Counter, Journal, Waits, cancelled, engine_on, fails, run, run_on, run_that, talker};
 
 /// Fails so often, then gives the number of the attempt.
 fn flaky(failures: u32, error: impl Fn() -> BlockError + Send + Sync + 'static) -> Block<i64, u32> {
@@ -29,16 +29,13 @@ fn network() -> BlockError {
 #[tokio::test]
 async fn a_block_is_tried_again_with_growing_pauses_and_every_attempt_is_recorded() {
     let policy = Retry::attempts(4)
-        .base_delay(Duration::from_millis(10))
-        .max_delay(Duration::from_millis(20));
-    let before = tokio::time::Instant::now();
-    let ran = run(sequencer::<i64>("s").then(flaky(3, network).retry(policy)), 1).await;
+        .base_delay(Duration::from_millis(1_000))
+        .max_delay(Duration::from_millis(2_500));
+    let waits = Waits::default();
+    let engine = engine_on(sequencer::<i64>("s").then(flaky(3, network).retry(policy)), &waits).await;
+    let ran = run_on(&engine, 1).await;
     assert_eq!(ran.output(), &json!(3));
-    assert!(
-        before.elapsed() >= Duration::from_millis(50),
-        "10, 20, 20 ms: {:?}",
-        before.elapsed()
-    );
+    assert_eq!(waits.read(), [1_000, 2_000, 2_500]);
     let attempts: Vec<_> = ran.blocks()[1..]
         .iter()
         .map(|(started, ended)| (started.attempt, ended.status, ended.retry_in_ms))
@@ -46,12 +43,33 @@ async fn a_block_is_tried_again_with_growing_pauses_and_every_attempt_is_recorde
     assert_eq!(
         attempts,
         [
-            (0, BlockStatus::Failed, Some(10)),
-            (1, BlockStatus::Failed, Some(20)),
-            (2, BlockStatus::Failed, Some(20)),
+            (0, BlockStatus::Failed, Some(1_000)),
+            (1, BlockStatus::Failed, Some(2_000)),
+            (2, BlockStatus::Failed, Some(2_500)),
             (3, BlockStatus::Completed, None)
         ]
     );
+}
+
+#[tokio::test]
+async fn without_a_delay_there_is_no_pause_and_without_a_longest_it_is_five_seconds() {
+    let waits = Waits::default();
+    let engine = engine_on(flaky(3, network).retry(Retry::attempts(4)), &waits).await;
+    assert_eq!(run_on(&engine, 1).await.output(), &json!(3));
+    assert!(waits.read().is_empty(), "{:?}", waits.read());
+    let policy = Retry::attempts(5).base_delay(Duration::from_secs(1));
+    let engine = engine_on(flaky(4, network).retry(policy), &waits).await;
+    assert_eq!(run_on(&engine, 1).await.output(), &json!(4));
+    assert_eq!(waits.read(), [1_000, 2_000, 4_000, 5_000]);
+}
+
+#[tokio::test]
+async fn a_cancel_during_a_pause_ends_it() {
+    let waits = Waits::held();
+    let policy = Retry::attempts(2).base_delay(Duration::from_secs(3_600));
+    let engine = engine_on(sequencer::<i64>("s").then(flaky(1, network).retry(policy)), &waits).await;
+    let ran = cancelled(&engine, 1, (&waits.begun, 1)).await;
+    assert_eq!(ran.trace(), ["root: cancelled", "root/then[0]: failed"]);
 }
 
 #[tokio::test]

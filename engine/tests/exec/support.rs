@@ -8,11 +8,12 @@ use flowstate_engine::item::Phase;
 use flowstate_engine::model::{Model, ModelError, ModelEvent, ModelRequest};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{BlockEnded, BlockStarted, BlockStatus, Fact, ItemAdded, decode};
-use flowstate_engine::{Principal, RequestRow, RequestStatus, RunResult, Submission};
+use flowstate_engine::{Principal, RequestRow, RequestStatus, RunResult, Submission, Timer};
 use flowstate_log::Options;
 use flowstate_log::record::Record;
-use futures_util::StreamExt;
+use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -74,6 +75,47 @@ pub async fn engine_that(flow: Flow, said: &Counter) -> Engine {
         ..Sayer::default()
     };
     let builder = Engine::builder().flow(flow).model(Arc::new(sayer));
+    builder.open(Options::in_memory()).await.expect("an engine")
+}
+
+/// No time passes: a wait is written down and over, or never over.
+#[derive(Clone, Default)]
+pub struct Waits {
+    waited: Arc<Mutex<Vec<u128>>>,
+    pub begun: Counter,
+    held: bool,
+}
+
+impl Waits {
+    /// Of which none is over.
+    pub fn held() -> Self {
+        Self {
+            held: true,
+            ..Self::default()
+        }
+    }
+
+    /// How long each was to be, in ms.
+    pub fn read(&self) -> Vec<u128> {
+        self.waited.lock().clone()
+    }
+}
+
+impl Timer for Waits {
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.waited.lock().push(time.as_millis());
+        self.begun.add(1);
+        match self.held {
+            true => future::pending().boxed(),
+            false => future::ready(()).boxed(),
+        }
+    }
+}
+
+/// An engine with the block as its only action, that waits on these.
+pub async fn engine_on<I: Data, O: Data, M>(block: impl IntoBlock<I, O, M>, waits: &Waits) -> Engine {
+    let flow = flow("f").action("a", action(block)).instance("i").expect("a flow");
+    let builder = Engine::builder().flow(flow).timer(Arc::new(waits.clone()));
     builder.open(Options::in_memory()).await.expect("an engine")
 }
 
@@ -166,6 +208,23 @@ pub async fn read(engine: &Engine, result: RunResult) -> Ran {
     assert_eq!(row.status, result.status, "the request's row says how it ended");
     holds_to_the_laws(&facts);
     Ran { result, facts }
+}
+
+/// Submits, waits until `begun` is so much, cancels, and gives the end.
+pub async fn cancelled(engine: &Engine, input: impl Serialize, (begun, count): (&Counter, usize)) -> Ran {
+    let run = engine.run_submission(Submission {
+        request: Some("r".into()),
+        ..submission(input)
+    });
+    let cancel = async {
+        begun.reached(count).await;
+        let cancelled = engine.cancel(&Principal::default(), "r").await;
+        assert!(cancelled.expect("a request"), "it was not asked before");
+    };
+    let (result, ()) = tokio::join!(run, cancel);
+    let result: RunResult = result.expect("a result");
+    assert_eq!(result.status, RequestStatus::Interrupted);
+    read(engine, result).await
 }
 
 /// What is known of a request of the flow `f`, and its records up to now.

@@ -7,7 +7,7 @@ use flowstate_engine::record::{BlockStatus, Fact};
 use flowstate_engine::{Finished, StepErrored};
 use serde_json::json;
 
-use crate::support::{Counter, Journal, add, after, fails, hangs, panics, run, run_flow};
+use crate::support::{Counter, Journal, Waits, add, after, engine_on, fails, hangs, panics, run, run_flow, run_on};
 
 /// Writes its input once the gate is open.
 fn writes(journal: &Journal, gate: &Counter) -> Block<i64, i64> {
@@ -122,12 +122,14 @@ async fn wait_for_work_gives_up_after_its_timeout() {
     let chain = sequencer::<i64>("s")
         .work(after(&gate, 1))
         .wait_for_work()
-        .timeout(Duration::from_millis(5))
+        .timeout(Duration::from_secs(3_600))
         .build()
         .on_errored(move |_, _| {
             timed_out.add(1);
         });
-    let ran = run(chain, 1).await;
+    let waits = Waits::default();
+    let ran = run_on(&engine_on(chain, &waits).await, 1).await;
+    assert_eq!(waits.read(), [3_600_000]);
     assert_eq!(
         (ran.error().code(), ran.error().is_retryable()),
         ("timeout_error", true)

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flowstate_engine::StateProblem;
 use flowstate_engine::record::ScopeKind;
+use flowstate_engine::{StateProblem, Timer};
 use flowstate_log::Options;
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -136,6 +138,17 @@ async fn set_and_atomic_on_a_user_that_flows_share_are_linearizable() {
     histories(ScopeKind::User, memory()).await;
 }
 
+/// No time passes; how long each wait was to be, in ms.
+#[derive(Default)]
+struct Waits(Mutex<Vec<u128>>);
+
+impl Timer for Waits {
+    fn wait(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.0.lock().push(time.as_millis());
+        future::ready(()).boxed()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_race_that_is_lost_each_time_is_an_error_after_four_attempts() {
     // Whenever `atomic` works something out, the other request changes the state before it is appended.
@@ -174,8 +187,11 @@ async fn a_race_that_is_lost_each_time_is_an_error_after_four_attempts() {
         }
     })
     .session(scope::<Register>());
-    let engine = engine(flow).await;
+    let (flow, waits) = (flow.instance("default").expect("a flow"), Arc::new(Waits::default()));
+    let builder = Engine::builder().flow(flow).timer(waits.clone());
+    let engine = builder.open(memory()).await.expect("an engine");
     let (_, lost) = tokio::join!(go(&engine, json!("rival")), go(&engine, json!("loser")));
+    assert_eq!(*waits.0.lock(), [10, 20, 40]);
     let lost = lost.expect("it says why");
     assert_eq!((&lost[0], &lost[1]), (&json!(4), &json!("CONCURRENT_MODIFICATION")));
     assert!(lost[2].as_str().expect("a text").contains("4 times in a row"), "{lost}");

@@ -149,7 +149,7 @@ impl Pass<'_> {
                 value
             }
             Step::WaitForWork { fail, timeout } => {
-                self.works.wait(*fail, *timeout).await?;
+                self.works.wait(*fail, *timeout, ctx).await?;
                 value
             }
             Step::Rescue(_) => value,

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::{BlockError, TimeoutError};
+use crate::exec::Ctx;
 
 /// See the module.
 #[derive(Default)]
@@ -36,11 +37,14 @@ impl Works {
     }
 
     /// Waits until nothing runs; with `fail` the first failure since the last such wait is the answer.
-    pub(super) async fn wait(&self, fail: bool, timeout: Option<Duration>) -> Result<(), BlockError> {
+    pub(super) async fn wait(&self, fail: bool, timeout: Option<Duration>, ctx: &Ctx) -> Result<(), BlockError> {
         if let Some(after) = timeout {
             let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            let timed_out = |_| BlockError::of(TimeoutError { after_ms });
-            tokio::time::timeout(after, self.quiet()).await.map_err(timed_out)?;
+            tokio::select! {
+                biased;
+                () = self.quiet() => {}
+                () = ctx.wait(after) => return Err(BlockError::of(TimeoutError { after_ms })),
+            }
         } else {
             self.quiet().await;
         }
