@@ -1,6 +1,7 @@
 //! What a state operation costs a block: `inc` on a session, so many on their way at once, in memory and in a folder; and an `atomic`
-//! after another, which is appended under a version.
+//! after another, which is appended under a version. Before the times: how often each allocates memory, the log's threads included.
 
+use std::alloc::System;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -10,8 +11,14 @@ use flowstate_log::env::{Env, SystemEnv};
 use flowstate_log::{Options, Storage};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::runtime::Runtime;
 
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Operations over which allocations are counted.
+const COUNTED: u64 = 2_000;
 /// Operations on their way at once.
 const PIPELINED: usize = 256;
 
@@ -67,6 +74,19 @@ async fn run(engine: &Engine, action: &str, count: u64) -> Duration {
     Duration::from_nanos(ended.output.as_u64().expect("nanoseconds"))
 }
 
+/// Allocations of one operation, on average: what more of them in one request make more.
+async fn allocations(engine: &Engine, operation: &str) -> f64 {
+    let (mut made, counts) = (Vec::new(), [COUNTED, 2 * COUNTED]);
+    // The first run makes what is made once and for all.
+    for count in [COUNTED].into_iter().chain(counts) {
+        let before = ALLOCATOR.stats();
+        run(engine, operation, count).await;
+        let stats = ALLOCATOR.stats() - before;
+        made.push((stats.allocations + stats.reallocations) as f64);
+    }
+    (made[2] - made[1]) / COUNTED as f64
+}
+
 fn state_op(c: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
     let runtime = Runtime::new().expect("a runtime");
@@ -91,6 +111,8 @@ fn state_op(c: &mut Criterion) {
             .block_on(Engine::builder().flow(flow).open(store))
             .expect("an engine");
         for operation in ["inc", "atomic"] {
+            let each = runtime.block_on(allocations(&engine, operation));
+            println!("state_op/{operation}/{name}: {each:.1} allocations");
             group.bench_function(BenchmarkId::new(operation, name), |b| {
                 b.iter_custom(|count| runtime.block_on(run(&engine, operation, count)));
             });
