@@ -23,6 +23,7 @@ use crate::flow::registry::Registry;
 use crate::timer::Timer;
 
 pub(crate) use cancel::Running;
+pub(crate) use recorder::Begun;
 pub(crate) use scopes::RunScope;
 
 pub use ctx::Ctx;

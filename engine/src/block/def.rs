@@ -13,8 +13,9 @@ use super::edge::Edge;
 use super::retry::Retry;
 use super::router::Routes;
 use super::sequencer::plan::Plan;
-use crate::error::{BlockError, Problem};
-use crate::exec::Ctx;
+use crate::error::{BlockError, Problem, RecordError};
+use crate::exec::{Begun, Ctx};
+use crate::item::ContainerHandle;
 use crate::record::BlockKind;
 use crate::scope::{ScopeDef, Views};
 use crate::value::Val;
@@ -23,6 +24,9 @@ pub(super) type Code = Arc<dyn Fn(Val, Ctx) -> BoxFuture<'static, Result<Val, Bl
 pub(super) type Rules = Arc<dyn Fn(&str, &Val) -> Result<Vec<Problem>, BlockError> + Send + Sync>;
 pub(super) type OnCompleted = Arc<dyn Fn(&Val, Ctx) -> BoxFuture<'static, Result<(), BlockError>> + Send + Sync>;
 pub(super) type OnErrored = Arc<dyn Fn(&BlockError, Ctx) -> BoxFuture<'static, Result<(), BlockError>> + Send + Sync>;
+
+/// Most levels of blocks in blocks. A run polls all of them on one stack, that of a thread of the runtime.
+const DEPTH_MAX: usize = 64;
 
 /// A block without its types.
 #[derive(Clone)]
@@ -50,6 +54,8 @@ pub(crate) struct BlockDef {
     pub(super) finishes: Vec<Finish>,
     pub(super) retry: Option<Retry>,
     pub(super) on_errored: Option<OnErrored>,
+    /// How deeply blocks nest in it, itself included.
+    depth: usize,
 }
 
 /// What happens to an output before the block ends.
@@ -73,6 +79,16 @@ impl BlockDef {
         if name.trim().is_empty() {
             problems.insert(0, "a block has no name".into());
         }
+        let inside = match &body {
+            Body::Handler(_) | Body::Generator(_) => 0,
+            Body::Steps(plan) => plan.blocks().map(|block| block.depth).max().unwrap_or(0),
+            Body::Routes(routes) => routes.blocks().map(|block| block.depth).max().unwrap_or(0),
+        };
+        if inside == DEPTH_MAX {
+            problems.push(format!(
+                "blocks are nested in it more than {DEPTH_MAX} deep, itself included"
+            ));
+        }
         Self {
             name: name.trim().into(),
             body,
@@ -89,6 +105,7 @@ impl BlockDef {
             finishes: Vec::new(),
             retry: None,
             on_errored: None,
+            depth: inside + 1,
         }
     }
 
@@ -162,17 +179,26 @@ impl BlockDef {
     /// What its connectors make of a value.
     pub(crate) async fn connect(&self, mut value: Val, ctx: &Ctx) -> Result<Val, BlockError> {
         for connector in &self.connectors {
-            value = connector(value, ctx.clone()).await?;
+            // It is called inside, so that what it does before its first await is caught too.
+            let connected = AssertUnwindSafe(async { connector(value, ctx.clone()).await })
+                .catch_unwind()
+                .await;
+            value = connected.unwrap_or_else(|panic| {
+                Err(BlockError::panicked(
+                    &format!("a connector of the block {:?}", self.name),
+                    &*panic,
+                ))
+            })?;
         }
         Ok(value)
     }
 
     /// Runs it with what its connectors made, as often as its policy says.
     pub(crate) fn run_connected(self: Arc<Self>, input: Val, ctx: Ctx) -> BoxFuture<'static, Result<Val, BlockError>> {
-        Box::pin(async move { self.run_attempts(input, ctx).await })
+        Box::pin(self.run_attempts(input, ctx))
     }
 
-    async fn run_attempts(&self, input: Val, ctx: Ctx) -> Result<Val, BlockError> {
+    async fn run_attempts(self: Arc<Self>, input: Val, ctx: Ctx) -> Result<Val, BlockError> {
         let mut input = Some(input);
         for attempt in 0.. {
             let ctx = match (attempt, &self.state) {
@@ -196,26 +222,34 @@ impl BlockDef {
                 Err(error) => error,
             };
             let error = error.at(ctx.path());
-            let pause = self.retry.as_ref().and_then(|retry| retry.pause(attempt, &error));
-            // What can't be recorded now fails the next record too; the block's own error says more.
-            let _ = ctx.recorder().end_failed(started, &error, pause).await;
-            match pause {
-                Some(Duration::ZERO) => {}
-                Some(pause) => ctx.wait(pause).await,
-                None => {
-                    self.tell_error(&error, ctx).await;
-                    return Err(error);
-                }
+            if !self.failed(attempt, started, &error, &ctx).await {
+                return Err(error);
             }
         }
         Err(BlockError::new("retry", "a policy has no attempt left"))
+    }
+
+    /// Records that an attempt failed, and waits as long as the policy says; `false` if it was the last. On the heap, as is all
+    /// that seldom runs: blocks that nest are polled on one stack.
+    fn failed<'a>(&'a self, attempt: u32, started: Begun, error: &'a BlockError, ctx: &'a Ctx) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let pause = self.retry.as_ref().and_then(|retry| retry.pause(attempt, error));
+            // What can't be recorded now fails the next record too; the block's own error says more.
+            let _ = ctx.recorder().end_failed(started, error, pause).await;
+            match pause {
+                Some(Duration::ZERO) => {}
+                Some(pause) => ctx.wait(pause).await,
+                None => self.tell_error(error, ctx.clone()).await,
+            }
+            pause.is_some()
+        })
     }
 
     async fn run_once(&self, input: Val, ctx: &Ctx) -> Result<Val, BlockError> {
         self.check("input", self.input_rules.as_ref(), &input)?;
         // If this fails or is dropped, the recorder closes it.
         let container = match &self.container {
-            Some(opens) => Some(ctx.emit().container(opens(&input, ctx)?).await?),
+            Some(opens) => Some(open(opens, &input, ctx).await?),
             None => None,
         };
         let inside = container.as_ref().map_or(ctx, |container| container.ctx());
@@ -232,7 +266,7 @@ impl BlockDef {
             }
         }
         if let Some(container) = container {
-            container.done().await?;
+            done(container).await?;
         }
         Ok(output)
     }
@@ -259,4 +293,12 @@ impl BlockDef {
             tracing::warn!(block = &*self.name, %failure, "an on_errored hook failed");
         }
     }
+}
+
+fn open<'a>(opens: &'a Opens, input: &'a Val, ctx: &'a Ctx) -> BoxFuture<'a, Result<ContainerHandle, BlockError>> {
+    Box::pin(async move { Ok(ctx.emit().container(opens(input, ctx)?).await?) })
+}
+
+fn done(container: ContainerHandle) -> BoxFuture<'static, Result<(), RecordError>> {
+    Box::pin(container.done())
 }

@@ -22,7 +22,11 @@ pub(crate) const EXECUTION_ERROR: &str = "execution_error";
 ///
 /// It is not itself a [`std::error::Error`]: that is what lets every error turn into it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BlockError {
+pub struct BlockError(Box<Inner>);
+
+/// One word in every result that may hold an error: results are moved at every level of blocks in blocks.
+#[derive(Debug, Clone, PartialEq)]
+struct Inner {
     code: Cow<'static, str>,
     message: String,
     details: Option<Value>,
@@ -35,14 +39,14 @@ pub struct BlockError {
 impl BlockError {
     /// An error with a code for programs and a message for people; not retryable.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             code: code.into(),
             message: message.into(),
             details: None,
             retryable: false,
             place: None,
             cause: None,
-        }
+        }))
     }
 
     /// The error that a typed one becomes; `rescue` finds its type again by the code.
@@ -55,64 +59,64 @@ impl BlockError {
 
     /// With what else is known.
     pub fn with_details(mut self, details: impl Into<Value>) -> Self {
-        self.details = Some(details.into());
+        self.0.details = Some(details.into());
         self
     }
 
     /// Whether the same request may succeed later; recorded with the failed request.
     pub fn retryable(mut self, retryable: bool) -> Self {
-        self.retryable = retryable;
+        self.0.retryable = retryable;
         self
     }
 
     /// With the error that led to this one.
     pub fn caused_by(mut self, cause: BlockError) -> Self {
-        self.cause = Some(Arc::new(cause));
+        self.0.cause = Some(Arc::new(cause));
         self
     }
 
     /// For programs.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// For people.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// What else is known.
     pub fn details(&self) -> Option<&Value> {
-        self.details.as_ref()
+        self.0.details.as_ref()
     }
 
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
-        self.retryable
+        self.0.retryable
     }
 
     /// The place in the run (`root/then[0]`) where it came up, once a block has failed with it.
     pub fn place(&self) -> Option<&str> {
-        self.place.as_deref()
+        self.0.place.as_deref()
     }
 
     /// The error that led to this one.
     pub fn cause(&self) -> Option<&BlockError> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// The typed error that this one was made from, if it was an `E`.
     pub fn typed<E: ErrorType>(&self) -> Option<E> {
-        if self.code != E::CODE {
+        if self.0.code != E::CODE {
             return None;
         }
-        let details = self.details.as_ref().unwrap_or(&Value::Null);
+        let details = self.0.details.as_ref().unwrap_or(&Value::Null);
         serde::Deserialize::deserialize(details).ok()
     }
 
     /// The error where it came up; one that has a place keeps it.
     pub(crate) fn at(mut self, place: &Arc<str>) -> Self {
-        self.place.get_or_insert_with(|| place.clone());
+        self.0.place.get_or_insert_with(|| place.clone());
         self
     }
 
@@ -120,6 +124,14 @@ impl BlockError {
     pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Self {
         let said = crate::exec::panic_message(panic);
         Self::new("panic", format!("{what} panicked: {said}"))
+    }
+
+    /// The same, when it is too large to be recorded.
+    pub(crate) fn without_text(&self) -> Self {
+        let mut short =
+            Self::new(self.0.code.clone(), "the error is too large for a record").retryable(self.0.retryable);
+        short.0.place = self.0.place.clone();
+        short
     }
 
     /// Problems of a value as one error.
@@ -136,8 +148,8 @@ impl BlockError {
         let details: Vec<Value> = errors
             .iter()
             .map(|error| {
-                serde_json::json!({"code": error.code, "message": error.message, "details": error.details,
-                    "retryable": error.retryable, "place": error.place.as_deref()})
+                serde_json::json!({"code": error.0.code, "message": error.0.message, "details": error.0.details,
+                    "retryable": error.0.retryable, "place": error.0.place.as_deref()})
             })
             .collect();
         let message = match errors {
@@ -152,7 +164,7 @@ impl BlockError {
 
 impl fmt::Display for BlockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
+        write!(f, "{} ({})", self.0.message, self.0.code)
     }
 }
 

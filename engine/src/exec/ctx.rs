@@ -15,10 +15,11 @@ use super::hooks;
 use super::recorder::Recorder;
 use super::run::Run;
 use super::scopes::RunScope;
+use crate::block::History;
 use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
 use crate::item::{Emit, Phase};
-use crate::model::Model;
+use crate::model::{Model, ModelMessage};
 use crate::projection;
 use crate::record::{Fact, ScopeKind};
 use crate::scope::{StateRef, Views};
@@ -82,6 +83,11 @@ impl Ctx {
     /// Shows something, as this block.
     pub fn emit(&self) -> Emit {
         Emit::new(self.clone())
+    }
+
+    /// The messages of the session that a generator with this history would show its model, this request's up to now included.
+    pub async fn history(&self, history: History) -> Result<Vec<ModelMessage>, BlockError> {
+        Ok(history.read(self).await?.0)
     }
 
     /// Waits until everything that the request appended so far is durable and visible to every reader.

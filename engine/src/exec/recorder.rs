@@ -14,6 +14,7 @@ mod changes;
 mod content;
 mod finish;
 mod items;
+mod sender;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,10 @@ use tokio::sync::Mutex;
 use super::ctx::Place;
 use crate::error::RecordError;
 use crate::record::{Fact, RequestStarted};
+use sender::Sender;
 use state::State;
 
+pub(crate) use blocks::Begun;
 pub(super) use finish::Outcome;
 
 /// Number that records carry for the runtime itself.
@@ -63,6 +66,8 @@ pub(crate) struct Recorder {
     state: Mutex<State>,
     /// Whether the buffer holds records, or an append of it was not seen through.
     buffered: AtomicBool,
+    /// Who sends the buffer, to be woken by records that come from outside of what it polls.
+    sender: Sender,
     /// What [`Recorder::settle`] waits for.
     settling: Mutex<VecDeque<Appending>>,
 }
@@ -82,6 +87,7 @@ impl Recorder {
             action: run.action,
             state: Mutex::new(State::new()),
             buffered: AtomicBool::new(false),
+            sender: Sender::default(),
             settling: Mutex::default(),
         }
     }

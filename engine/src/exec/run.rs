@@ -84,7 +84,8 @@ async fn run_all(run: &Arc<Run>, input: Val) -> Result<Val, BlockError> {
     run.recorder.start().await?;
     hooks::started(run).await;
     let action = run.action()?;
-    let ended = run_block(run, action, input).await;
+    let ended = AssertUnwindSafe(run_block(run, action, input)).catch_unwind().await;
+    let ended = ended.unwrap_or_else(|panic| Err(BlockError::panicked("an action", &*panic)));
     hooks::ended(run, &action.hooks, &ended).await;
     run.work.quiet().await;
     let status = match &ended {

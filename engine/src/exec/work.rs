@@ -65,6 +65,7 @@ impl Work {
         let mut running = FuturesUnordered::new();
         let mut sending: Option<BoxFuture<'_, ()>> = None;
         poll_fn(|cx| {
+            recorder.sender_wakes(cx);
             let polled = chain.as_mut().poll(cx);
             if polled.is_pending() {
                 self.poll_running(&mut running, cx);
@@ -74,7 +75,10 @@ impl Work {
                     }
                     match sending.as_mut().map(|sending| sending.poll_unpin(cx)) {
                         Some(Poll::Ready(())) => sending = None,
-                        Some(Poll::Pending) | None => break,
+                        // Whoever ends it wakes this one.
+                        Some(Poll::Pending) => break,
+                        None if recorder.sender_sleeps() => recorder.sender_wakes(cx),
+                        None => break,
                     }
                 }
             }

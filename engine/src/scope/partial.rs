@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::op::{Difference, Fields};
 use super::{ScopeDef, StateProblem};
+use crate::schema::fields_of;
 use crate::value::Data;
 
 /// The part `S` of a stored state. Nothing is copied but what `S` has.
@@ -20,6 +21,25 @@ pub(super) fn read<S: Data>(def: &ScopeDef, stored: &Fields) -> Result<S, StateP
         type_name: std::any::type_name::<S>(),
         message: error.to_string(),
     })
+}
+
+/// The part of a stored state that `S` has: as `S`, or why it is none, and as fields.
+#[allow(clippy::type_complexity)] // the error is one of the two
+pub(super) fn read_fields<S: Data>(
+    def: &ScopeDef,
+    stored: &Fields,
+) -> Result<(Result<S, StateProblem>, Fields), StateProblem> {
+    let read = read::<S>(def, stored);
+    let fields = match &read {
+        Ok(value) => fields(value)?,
+        Err(_) => {
+            let (names, open) = fields_of::<S>();
+            let own = |field: &String| open || names.contains(field);
+            let own = stored.iter().filter(|(field, _)| own(field));
+            own.map(|(field, value)| (field.clone(), value.clone())).collect()
+        }
+    };
+    Ok((read, fields))
 }
 
 /// A value as fields.

@@ -40,21 +40,21 @@ impl<S: Data> StateRef<S> {
         self.ctx.views().check_read::<S>(self.kind, self.ctx.block_name())
     }
 
-    /// Replaces the fields that `S` has. If somebody else changed one of them at the same time it is tried again, at most three times.
+    /// Replaces the fields that `S` has, also if what is there is no `S`. If somebody else changed one of them at the same time it is tried again, at most three times.
     pub fn set(&self, next: S) -> Write<'_, S> {
-        self.write(self.versioned(StateOp::Set, move |_| next.clone()))
+        self.write(self.versioned(StateOp::Set, move |_| Ok(next.clone())))
     }
 
     /// Replaces the fields that `S` has with what `next` makes of them. If somebody else changed one of them at the same time
     /// `next` is run again, at most three times, so it should do nothing else.
     pub fn atomic<'a>(&'a self, next: impl Fn(S) -> S + Send + Sync + 'a) -> Write<'a, S> {
-        self.write(self.versioned(StateOp::Atomic, next))
+        self.write(self.versioned(StateOp::Atomic, move |before| before.map(&next)))
     }
 
     async fn versioned(
         &self,
         op: fn(Difference) -> StateOp,
-        next: impl Fn(S) -> S + Send,
+        next: impl Fn(Result<S, StateProblem>) -> Result<S, StateProblem> + Send,
     ) -> Result<Written<S>, StateProblem> {
         let is_the_runs = self.parts()?.1.is_the_runs();
         self.check_read()?;
@@ -64,8 +64,7 @@ impl<S: Data> StateRef<S> {
         let (mut attempts, mut rebases) = (0, 0);
         let mut lost = None::<(Fields, S, Fields)>;
         loop {
-            let (version, before) = self.exact().await?;
-            let was = partial::fields(&before)?;
+            let (version, before, was) = self.exact().await?;
             let (after, wanted) = match lost.take() {
                 Some((read, after, wanted)) if read == was && rebases < REBASES_MAX => {
                     rebases += 1;
@@ -78,7 +77,7 @@ impl<S: Data> StateRef<S> {
                 }
                 None => {
                     attempts += 1;
-                    let after = next(before);
+                    let after = next(before)?;
                     let wanted = partial::fields(&after)?;
                     (after, wanted)
                 }
@@ -91,15 +90,16 @@ impl<S: Data> StateRef<S> {
         }
     }
 
-    /// The state's part with the version that it is exactly the state of, waiting until nothing of this run is between the two.
-    async fn exact(&self) -> Result<(u64, S), StateProblem> {
+    /// The state's part, as `S` and as fields, with the version that it is exactly the state of, waiting until nothing of this run is between the two.
+    async fn exact(&self) -> Result<(u64, Result<S, StateProblem>, Fields), StateProblem> {
         let (def, scope) = self.parts()?;
         for _ in 0..SETTLES_MAX {
             scope.catch_up(&self.ctx).await?;
             {
                 let overlay = scope.overlay.lock();
                 if let Some(version) = overlay.exact() {
-                    return Ok((version, partial::read(def, overlay.fields())?));
+                    let (read, was) = partial::read_fields::<S>(def, overlay.fields())?;
+                    return Ok((version, read, was));
                 }
             }
             self.ctx.durable().await?;
@@ -146,17 +146,16 @@ impl<S: Data> StateRef<S> {
     async fn in_turn(
         &self,
         op: fn(Difference) -> StateOp,
-        next: impl Fn(S) -> S + Send,
+        next: impl Fn(Result<S, StateProblem>) -> Result<S, StateProblem> + Send,
     ) -> Result<Written<S>, StateProblem> {
         let (def, scope) = self.parts()?;
         let recorder = self.ctx.recorder();
         let mut turn = recorder.turn().await?;
-        let (before, version) = {
+        let ((before, was), version) = {
             let overlay = scope.overlay.lock();
-            (partial::read::<S>(def, overlay.fields())?, overlay.version())
+            (partial::read_fields::<S>(def, overlay.fields())?, overlay.version())
         };
-        let was = partial::fields(&before)?;
-        let value = next(before);
+        let value = next(before)?;
         let wanted = partial::fields(&value)?;
         let write = {
             let overlay = scope.overlay.lock();

@@ -9,6 +9,7 @@ mod kill;
 mod lifecycle;
 mod loops;
 mod methods;
+mod odd;
 mod rescue;
 mod router;
 mod steps;

@@ -1,8 +1,17 @@
 //! A state that was stored by older code: what still fits is read, what does not is a typed error and stays as it is.
 
+use std::future::{IntoFuture, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
 use flowstate_engine::record::Fact;
 use flowstate_engine::{Principal, SnapshotQuery, StateProblem};
+use flowstate_log::Options;
+use flowstate_log::disk::faulty::FaultyDisk;
+use flowstate_log::disk::memory::MemoryDisk;
+use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::support::*;
 use flowstate_engine::prelude::*;
@@ -38,7 +47,6 @@ fn second() -> Flow {
         for state in [ctx.session::<Later>(), ctx.user::<Later>()] {
             let refused = match misuse.as_str().unwrap_or_default() {
                 "get" => state.get().await.map(drop),
-                "set" => state.set(Later::default()).await.map(drop),
                 "atomic" => state.atomic(|state| state).await.map(drop),
                 "push" => state.push("list", 3).await.map(drop),
                 _ => break,
@@ -91,7 +99,6 @@ async fn a_stored_state_that_no_longer_fits_is_refused_and_stays_as_it_is() {
     let engine = open([second()], &options).await;
     for (misuse, code) in [
         ("get", "state_type"),
-        ("set", "state_type"),
         ("atomic", "state_type"),
         ("push", "invalid_state"),
     ] {
@@ -124,4 +131,120 @@ async fn a_stored_state_that_no_longer_fits_is_refused_and_stays_as_it_is() {
     let engine = open([third()], &options).await;
     let kept = |n: i64| json!({"n": n, "m": 3, "word": null, "list": [1, 2], "map": {}});
     assert_eq!(go(&engine, Value::Null).await, Ok(json!([kept(8), kept(7)])));
+}
+
+/// Replaces what no longer fits, and leaves what it does not know.
+fn repairing() -> Flow {
+    let flow = going("f", |_, ctx| async move {
+        let anew = Later {
+            n: 1,
+            ..Later::default()
+        };
+        for state in [ctx.session::<Later>(), ctx.user::<Later>()] {
+            assert!(state.set(anew.clone()).await?.is_changed());
+            assert!(!state.set(anew.clone()).await?.is_changed());
+        }
+        Ok(json(ctx.session::<Later>().get().await?))
+    });
+    let flow = flow.session(scope::<Later>()).user(scope::<Later>());
+    flow.instance("default").expect("a flow")
+}
+
+#[tokio::test]
+async fn a_state_that_no_longer_fits_is_replaced_by_set_only() {
+    let options = memory();
+    let engine = open([first()], &options).await;
+    go(&engine, Value::Null).await.expect("done");
+    engine.close().await;
+    drop(engine);
+    let engine = open([repairing()], &options).await;
+    assert_eq!(
+        go(&engine, Value::Null).await,
+        Ok(json!({"n": 1, "list": "", "later": null}))
+    );
+    let records = records(&engine, to("f", "ann", "s", Value::Null)).await;
+    assert!(
+        !records.iter().any(|(_, fact)| matches!(fact, Fact::StateChanged(_))),
+        "now it fits"
+    );
+}
+
+/// Takes 1 from `m` once it is let, and says when that has its place.
+fn takes(ready: Arc<Semaphore>, gate: Arc<Semaphore>) -> Flow {
+    let flow = going("f", move |what, ctx| {
+        let (ready, gate) = (ready.clone(), gate.clone());
+        async move {
+            let state = ctx.session::<State>();
+            match what.as_str().unwrap_or_default() {
+                "begin" => drop(state.inc("m", 1).await?),
+                "take" => {
+                    ctx.durable().await?;
+                    ready.add_permits(1);
+                    gate.acquire().await?.forget();
+                    let mut taking = state.inc("m", -1).into_future();
+                    let looked = poll_fn(|cx| Poll::Ready(taking.poll_unpin(cx))).await;
+                    ready.add_permits(1);
+                    match looked {
+                        Poll::Ready(taken) => drop(taken?),
+                        Poll::Pending => drop(taking.await?),
+                    }
+                }
+                "read" => drop(state.get().await?),
+                "work out" => drop(state.atomic(|state| state).await?),
+                "take more" => drop(state.inc("m", -1).await?),
+                "give back" => drop(state.inc("m", 1).await?),
+                "patch" => drop(state.patch(json!({"m": 7})).await?),
+                "set" => drop(state.set(State::default()).await?),
+                other => return Err(BlockError::new("unknown", other.to_owned())),
+            }
+            Ok(json(state.get().await.map(|state| state.m).ok()))
+        }
+    });
+    let flow = flow.session(scope::<State>().expose("m"));
+    flow.instance("default").expect("a flow")
+}
+
+/// Each of the two finds 1 there, and what both leave is no `u32`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_two_requests_took_too_much_of_is_an_error_until_it_is_put_right() {
+    for (repair, left) in [("set", 0), ("patch", 7), ("give back", 0)] {
+        let disk = FaultyDisk::new(Arc::new(MemoryDisk::new()));
+        let options = Options {
+            disk: Arc::new(disk.clone()),
+            ..memory()
+        };
+        let (ready, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let engine = open([takes(ready.clone(), gate.clone())], &options).await;
+        assert_eq!(go(&engine, json!("begin")).await, Ok(json!(1)));
+        let take = || {
+            let engine = engine.clone();
+            tokio::spawn(async move { go(&engine, json!("take")).await })
+        };
+        let both = [take(), take()];
+        ready.acquire_many(2).await.expect("both wait").forget();
+        // Nothing becomes visible before both have looked.
+        disk.hold_syncs("slot");
+        gate.add_permits(2);
+        let sequenced = tokio::time::timeout(std::time::Duration::from_secs(20), ready.acquire_many(2)).await;
+        sequenced.expect("in time").expect("both looked").forget();
+        disk.release();
+        for taken in both {
+            assert!(taken.await.expect("no panic").is_ok());
+        }
+        for (what, code) in [
+            ("read", "state_type"),
+            ("work out", "state_type"),
+            ("take more", "invalid_state"),
+        ] {
+            let failed = go(&engine, json!(what)).await.expect_err("it is -1");
+            assert_eq!(failed.code, code, "{what}: {}", failed.message);
+        }
+        let snapshot = engine
+            .snapshot(&Principal::default(), "s", &SnapshotQuery::default())
+            .await;
+        let snapshot = snapshot.expect("readable").expect("a session");
+        assert_eq!(snapshot.client_data_errors.len(), 1, "{:?}", snapshot.client_data);
+        assert_eq!(go(&engine, json!(repair)).await, Ok(json!(left)), "{repair}");
+        engine.close().await;
+    }
 }

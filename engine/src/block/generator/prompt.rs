@@ -26,6 +26,29 @@ impl History {
             turns_max: Some(turns_max),
         }
     }
+
+    /// The messages, and where they lie in the session's stream.
+    pub(crate) async fn read(self, ctx: &Ctx) -> Result<(Vec<ModelMessage>, Option<HistoryRange>), BlockError> {
+        let records = ctx.history_records(self.turns_max).await?;
+        let positions = || records.iter().map(|record| record.position);
+        let range = positions()
+            .min()
+            .zip(positions().max())
+            .map(|(from, to)| HistoryRange { from, to });
+        let mut messages = Vec::with_capacity(records.len());
+        for record in &records {
+            let Fact::ItemCompleted(completed) = decode(record).map_err(QueryError::from)? else {
+                continue;
+            };
+            if let ItemBody::Message { role, content } = completed.item.body {
+                let text: String = content.iter().map(|part| part.as_text()).collect();
+                if !text.is_empty() {
+                    messages.push(ModelMessage { role, text });
+                }
+            }
+        }
+        Ok((messages, range))
+    }
 }
 
 type Slot<I> = Arc<dyn Fn(&I, &Ctx) -> String + Send + Sync>;
@@ -56,7 +79,7 @@ impl<I> Slots<I> {
             .filter(|text| !text.is_empty());
         let mut user = self.user.as_ref().map(|user| user(input, ctx));
         let (history, range) = match self.history {
-            Some(history) => read_history(history, ctx).await?,
+            Some(history) => history.read(ctx).await?,
             None => (Vec::new(), None),
         };
         let last = history.last().filter(|last| last.role == Role::User);
@@ -89,26 +112,4 @@ impl Prompt {
         let user = self.user.map(|text| message(Role::User, text));
         system.into_iter().chain(self.history).chain(user).collect()
     }
-}
-
-async fn read_history(history: History, ctx: &Ctx) -> Result<(Vec<ModelMessage>, Option<HistoryRange>), BlockError> {
-    let records = ctx.history_records(history.turns_max).await?;
-    let positions = || records.iter().map(|record| record.position);
-    let range = positions()
-        .min()
-        .zip(positions().max())
-        .map(|(from, to)| HistoryRange { from, to });
-    let mut messages = Vec::with_capacity(records.len());
-    for record in &records {
-        let Fact::ItemCompleted(completed) = decode(record).map_err(QueryError::from)? else {
-            continue;
-        };
-        if let ItemBody::Message { role, content } = completed.item.body {
-            let text: String = content.iter().map(|part| part.as_text()).collect();
-            if !text.is_empty() {
-                messages.push(ModelMessage { role, text });
-            }
-        }
-    }
-    Ok((messages, range))
 }

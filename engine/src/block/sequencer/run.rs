@@ -3,11 +3,13 @@
 mod background;
 mod fan_out;
 mod place;
+mod single;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use super::plan::{Plan, Step};
 use super::works::Works;
@@ -17,6 +19,7 @@ use crate::exec::Ctx;
 use crate::value::Val;
 use fan_out::{any, for_each, parallel, race};
 use place::StepPlace;
+use single::{Repeated, branch};
 
 /// Where a step leads.
 enum Next {
@@ -27,7 +30,12 @@ enum Next {
 
 impl Plan {
     /// Runs all steps, beginning with `value`. `ctx` stands at the sequencer.
-    pub(in crate::block) async fn run(&self, mut value: Val, ctx: &Ctx) -> Result<Val, BlockError> {
+    pub(in crate::block) fn run<'a>(&'a self, value: Val, ctx: &'a Ctx) -> BoxFuture<'a, Result<Val, BlockError>> {
+        // By itself on the heap: what is nested in it is polled on the stack of what it is nested in.
+        Box::pin(self.run_steps(value, ctx))
+    }
+
+    async fn run_steps(&self, mut value: Val, ctx: &Ctx) -> Result<Val, BlockError> {
         let mut pass = Pass {
             ctx,
             works: Arc::new(Works::default()),
@@ -46,12 +54,26 @@ impl Plan {
                 Ok(Next::Back(to, next)) => (at, value) = (to, next),
                 Ok(Next::Exit(last)) => return Ok(last),
                 Err(error) => {
-                    ctx.recorder().close_below(ctx.place(), &place.path).await?;
-                    (at, value) = self.rescue(&pass, at, error.at(ctx.path())).await?;
+                    (at, value) = self.rescued(&pass, at, &place, error.at(ctx.path())).await?;
                 }
             }
         }
         Ok(value)
+    }
+
+    /// Closes what a failed step left open, and rescues it if a step after it can. On the heap, as is all that seldom runs.
+    fn rescued<'a>(
+        &'a self,
+        pass: &'a Pass<'_>,
+        failed: usize,
+        place: &'a StepPlace,
+        error: BlockError,
+    ) -> BoxFuture<'a, Result<(usize, Val), BlockError>> {
+        Box::pin(async move {
+            let ctx = pass.ctx;
+            ctx.recorder().close_below(ctx.place(), &place.path).await?;
+            self.rescue(pass, failed, error).await
+        })
     }
 
     /// What the first handler after step `failed` that is for the error and succeeds gives, and where to go on.
@@ -96,16 +118,31 @@ impl Pass<'_> {
     }
 
     async fn step(&mut self, place: &StepPlace, step: &Step, value: Val) -> Result<Next, BlockError> {
+        let Step::Run { block, when, keep, .. } = step else {
+            return self.other(place, step, value).await;
+        };
+        if !self.holds(when, &value).await? {
+            return Ok(Next::On(value));
+        }
+        let kept = keep.then(|| value.clone());
+        let output = block.clone().run(value, place.block(self.ctx, block)).await?;
+        Ok(Next::On(kept.unwrap_or(output)))
+    }
+
+    fn other<'b>(
+        &'b mut self,
+        place: &'b StepPlace,
+        step: &'b Step,
+        value: Val,
+    ) -> BoxFuture<'b, Result<Next, BlockError>> {
+        Box::pin(self.run_other(place, step, value))
+    }
+
+    /// A step that is not just a block.
+    async fn run_other(&mut self, place: &StepPlace, step: &Step, value: Val) -> Result<Next, BlockError> {
         let ctx = self.ctx;
         Ok(Next::On(match step {
-            Step::Run { block, when, keep, .. } => {
-                if !self.holds(when, &value).await? {
-                    return Ok(Next::On(value));
-                }
-                let kept = keep.then(|| value.clone());
-                let output = block.clone().run(value, place.block(ctx, block)).await?;
-                kept.unwrap_or(output)
-            }
+            Step::Run { .. } | Step::Rescue(_) => value,
             Step::Map(map) => map(value, ctx.clone()).await?,
             Step::Parallel { arms, max, gather, .. } => gather(parallel(ctx, place, arms, *max, value).await?)?,
             Step::ForEach { each, max, gather } => gather(for_each(ctx, place, each, *max, value).await?)?,
@@ -117,19 +154,14 @@ impl Pass<'_> {
                 ask,
                 max,
             } => {
-                let mut value = block.connect(value, ctx).await?;
-                for number in 0..*max {
-                    let at = place.iteration(ctx, number, block);
-                    value = block.clone().run_connected(value, at).await?;
-                    if ask(&value, ctx).get().await? != *again {
-                        return Ok(Next::On(value));
-                    }
-                }
-                let what = format!(
-                    "{op} of block {:?} did not come to its end in {max} passes",
-                    block.name()
-                );
-                return Err(BlockError::new("loop_limit", what));
+                let repeated = Repeated {
+                    op,
+                    block,
+                    again: *again,
+                    ask,
+                    max: *max,
+                };
+                repeated.run(ctx, place, value).await?
             }
             Step::LoopBack { to, max, when, .. } => {
                 if self.jumped(place.index) >= *max || !self.holds(when, &value).await? {
@@ -140,11 +172,7 @@ impl Pass<'_> {
             }
             Step::Work { block, when, .. } => {
                 if self.holds(when, &value).await? {
-                    let at = place.block(ctx, block).in_background();
-                    let input = block.connect(value.clone(), &at).await?;
-                    let block = block.clone();
-                    let run = at.clone();
-                    self.start(&at, async move { block.run_connected(input, run).await.map(drop) })?;
+                    self.begin_work(place, block, value.clone()).await?;
                 }
                 value
             }
@@ -152,20 +180,7 @@ impl Pass<'_> {
                 self.works.wait(*fail, *timeout, ctx).await?;
                 value
             }
-            Step::Rescue(_) => value,
-            Step::Branch(cases) => {
-                for case in cases.iter() {
-                    let connected = (case.connect)(value.clone(), ctx.clone()).await?;
-                    if (case.when)(&connected, ctx).get().await? {
-                        let block = &case.case.block;
-                        let at = place.arm(ctx, &case.case.name, block);
-                        return block.clone().run(connected, at).map_ok(Next::On).await;
-                    }
-                }
-                let names: Vec<&str> = cases.iter().map(|case| &*case.case.name).collect();
-                let what = format!("the value matches no case of the branch: {}", names.join(", "));
-                return Err(BlockError::new("no_matching_branch", what));
-            }
+            Step::Branch(cases) => return branch(ctx, place, cases, value).await,
             Step::Any(blocks) => any(ctx, place, blocks, value).await?,
             Step::Race { blocks, max } => {
                 let first = race(ctx, place, blocks, *max, value).await?;

@@ -6,6 +6,7 @@ use flowstate_log::append::{Append, Appending, Expect, NewRecord, Part, Sub, Tar
 use flowstate_log::error::AppendError;
 use flowstate_log::record::Subject;
 use futures_util::FutureExt;
+use futures_util::task::Context;
 
 use super::{Recorder, State};
 use crate::error::RecordError;
@@ -22,7 +23,18 @@ const BUFFER_BYTES: usize = 64 << 10;
 impl Recorder {
     /// Whether there is anything for [`Self::send`] to do.
     pub(in crate::exec) fn has_buffered(&self) -> bool {
-        self.buffered.load(Ordering::Relaxed)
+        self.buffered.load(Ordering::SeqCst)
+    }
+
+    /// Who sends the buffer begins to poll.
+    pub(in crate::exec) fn sender_wakes(&self, cx: &Context<'_>) {
+        self.sender.wakes(cx);
+    }
+
+    /// It is about to sleep; `true` if it has to look at the buffer once more.
+    pub(in crate::exec) fn sender_sleeps(&self) -> bool {
+        self.sender.sleeps();
+        self.has_buffered()
     }
 
     /// Queues what waits in the buffer.
@@ -100,7 +112,8 @@ impl Recorder {
         }
         state.buffer_bytes += record.payload.len();
         state.buffer.push(record);
-        self.buffered.store(true, Ordering::Relaxed);
+        self.buffered.store(true, Ordering::SeqCst);
+        self.sender.wake();
         state.apply(&fact);
         Ok(state.count + state.buffer.len() as u64)
     }
@@ -128,7 +141,7 @@ impl Recorder {
             let log = self.log.clone();
             state.sending = Some(async move { log.append(append).await }.boxed());
         }
-        self.buffered.store(false, Ordering::Relaxed);
+        self.buffered.store(false, Ordering::SeqCst);
     }
 
     /// Queues facts behind everything else and waits until they are durable. The buffer is empty.

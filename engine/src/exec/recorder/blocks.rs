@@ -8,7 +8,7 @@ use super::{Place, Recorder, State};
 use crate::error::{BlockError, RecordError};
 use crate::item::open::closed;
 use crate::item::{Failure, ItemBody, ItemStatus};
-use crate::record::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, Fact, ItemCompleted};
+use crate::record::{BlockEnded, BlockKind, BlockStarted, BlockStatus, Fact, ItemCompleted};
 use crate::value::{Recorded, Val};
 
 /// A block that began: the number of the record that says so.
@@ -77,16 +77,12 @@ impl Recorder {
         let Some(place) = state.blocks.remove(&begun.0) else {
             return Ok(());
         };
-        let left = |open: &Place| open.is_within(&place, place.path());
+        let left = |open: &Place| open.is_in_block(&place);
         self.close(&mut state, ItemStatus::Failed, left, Some((&place, error)))
             .await?;
         let queued = self.queue(&mut state, place.origin(), ended.clone().into()).await;
         if let Err(RecordError::TooLarge { .. }) = queued {
-            ended.error = Some(ErrorRecord {
-                code: error.code().to_owned(),
-                message: "the error is too large for a record".into(),
-                ..ErrorRecord::default()
-            });
+            ended.error = Some((&error.without_text()).into());
             self.queue(&mut state, place.origin(), ended.into()).await?;
         }
         Ok(())
@@ -99,7 +95,7 @@ impl Recorder {
         self.close(
             &mut state,
             ItemStatus::Incomplete,
-            |open| open.is_within(of, path),
+            |open| open.is_in_step(of, path),
             None,
         )
         .await
@@ -126,13 +122,24 @@ impl Recorder {
             let Some(mut item) = state.open.get(index).cloned() else {
                 continue;
             };
+            let mut plain = None;
             if let (ItemBody::Container(container), Some((place, error))) = (&mut item.body, failed)
                 && Arc::ptr_eq(place, &owner)
             {
-                container.error = Some(Failure::of(error));
+                container.error = Some(Failure::of(&error.without_text()));
+                plain = Some(closed(item.clone(), status));
+                if let ItemBody::Container(container) = &mut item.body {
+                    container.error = Some(Failure::of(error));
+                }
             }
             let item = closed(item, status);
-            self.queue(state, owner.origin(), ItemCompleted { item }.into()).await?;
+            let queued = self.queue(state, owner.origin(), ItemCompleted { item }.into()).await;
+            match (queued, plain) {
+                (Err(RecordError::TooLarge { .. }), Some(item)) => {
+                    self.queue(state, owner.origin(), ItemCompleted { item }.into()).await?
+                }
+                (queued, _) => queued?,
+            };
         }
         let left: Vec<u64> = state
             .blocks
@@ -162,9 +169,18 @@ impl Recorder {
 }
 
 impl Place {
-    /// Whether this place is at `path` or below it, and is stopped with what `of` is stopped with.
-    fn is_within(&self, of: &Place, path: &str) -> bool {
+    /// Whether this is the place of `block` or below it, and is stopped with it.
+    fn is_in_block(&self, block: &Place) -> bool {
+        self.is_below(block, block.path(), &['/'])
+    }
+
+    /// Whether this is at the step `path` of a block or below it, in an arm of it too, and is stopped with what `of` is stopped with.
+    fn is_in_step(&self, of: &Place, path: &str) -> bool {
+        self.is_below(of, path, &['/', '.'])
+    }
+
+    fn is_below(&self, of: &Place, path: &str, separators: &[char]) -> bool {
         let rest = self.path().strip_prefix(path);
-        self.task() == of.task() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))
+        self.task() == of.task() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(separators))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use futures_util::{FutureExt, TryFutureExt};
 
@@ -12,7 +13,48 @@ use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::value::Val;
 
-pub(super) async fn parallel(
+// On the heap each, for what is nested in them.
+
+pub(super) fn parallel<'a>(
+    ctx: &'a Ctx,
+    place: &'a StepPlace,
+    arms: &'a [Named],
+    max: usize,
+    value: Val,
+) -> BoxFuture<'a, Result<Vec<Val>, BlockError>> {
+    Box::pin(run_parallel(ctx, place, arms, max, value))
+}
+
+pub(super) fn for_each<'a>(
+    ctx: &'a Ctx,
+    place: &'a StepPlace,
+    each: &'a Each,
+    max: usize,
+    value: Val,
+) -> BoxFuture<'a, Result<Vec<Val>, BlockError>> {
+    Box::pin(run_for_each(ctx, place, each, max, value))
+}
+
+pub(super) fn any<'a>(
+    ctx: &'a Ctx,
+    place: &'a StepPlace,
+    blocks: &'a [Arc<BlockDef>],
+    value: Val,
+) -> BoxFuture<'a, Result<Val, BlockError>> {
+    Box::pin(run_any(ctx, place, blocks, value))
+}
+
+pub(super) fn race<'a>(
+    ctx: &'a Ctx,
+    place: &'a StepPlace,
+    blocks: &'a [Arc<BlockDef>],
+    max: usize,
+    value: Val,
+) -> BoxFuture<'a, Result<Val, BlockError>> {
+    Box::pin(run_race(ctx, place, blocks, max, value))
+}
+
+async fn run_parallel(
     ctx: &Ctx,
     place: &StepPlace,
     arms: &[Named],
@@ -34,7 +76,7 @@ pub(super) async fn parallel(
     Ok(in_order(outputs))
 }
 
-pub(super) async fn for_each(
+async fn run_for_each(
     ctx: &Ctx,
     place: &StepPlace,
     each: &Each,
@@ -56,7 +98,7 @@ fn in_order(mut outputs: Vec<(usize, Val)>) -> Vec<Val> {
     outputs.into_iter().map(|(_, output)| output).collect()
 }
 
-pub(super) async fn any(ctx: &Ctx, place: &StepPlace, blocks: &[Arc<BlockDef>], value: Val) -> Result<Val, BlockError> {
+async fn run_any(ctx: &Ctx, place: &StepPlace, blocks: &[Arc<BlockDef>], value: Val) -> Result<Val, BlockError> {
     let mut errors = Vec::new();
     for (index, block) in blocks.iter().enumerate() {
         match block.clone().run(value.clone(), place.arm(ctx, index, block)).await {
@@ -68,7 +110,7 @@ pub(super) async fn any(ctx: &Ctx, place: &StepPlace, blocks: &[Arc<BlockDef>], 
 }
 
 /// The losers are dropped with the stream that they run in.
-pub(super) async fn race(
+async fn run_race(
     ctx: &Ctx,
     place: &StepPlace,
     blocks: &[Arc<BlockDef>],
