@@ -109,4 +109,18 @@ mod tests {
         );
         assert!(difference(json!({"b": 2}), json!({"b": 2})).is_empty(), "c is not read");
     }
+
+    #[test]
+    fn of_what_does_not_fit_the_own_fields_are_given_as_they_are() {
+        let def = scope::<Whole>().erase("session", &mut Vec::new());
+        let stored = object(json!({"a": -1, "b": 2, "of others": 3}));
+        let (read, was) = read_fields::<Whole>(&def, &stored).expect("fields");
+        assert!(matches!(read, Err(StateProblem::Type { .. })));
+        assert_eq!(json!(was), json!({"a": -1, "b": 2}));
+        let set = difference(&def, &stored, &was, object(json!(Whole::default())));
+        assert_eq!(
+            (json!(set.fields), set.removed),
+            (json!({"a": 0}), vec!["b".to_owned()])
+        );
+    }
 }

@@ -169,6 +169,8 @@ async fn a_state_that_no_longer_fits_is_replaced_by_set_only() {
     );
 }
 
+fn ignored<T>(_: T) {}
+
 /// Takes 1 from `m` once it is let, and says when that has its place.
 fn takes(ready: Arc<Semaphore>, gate: Arc<Semaphore>) -> Flow {
     let flow = going("f", move |what, ctx| {
@@ -176,7 +178,7 @@ fn takes(ready: Arc<Semaphore>, gate: Arc<Semaphore>) -> Flow {
         async move {
             let state = ctx.session::<State>();
             match what.as_str().unwrap_or_default() {
-                "begin" => drop(state.inc("m", 1).await?),
+                "begin" => ignored(state.inc("m", 1).await?),
                 "take" => {
                     ctx.durable().await?;
                     ready.add_permits(1);
@@ -185,16 +187,16 @@ fn takes(ready: Arc<Semaphore>, gate: Arc<Semaphore>) -> Flow {
                     let looked = poll_fn(|cx| Poll::Ready(taking.poll_unpin(cx))).await;
                     ready.add_permits(1);
                     match looked {
-                        Poll::Ready(taken) => drop(taken?),
-                        Poll::Pending => drop(taking.await?),
+                        Poll::Ready(taken) => ignored(taken?),
+                        Poll::Pending => ignored(taking.await?),
                     }
                 }
-                "read" => drop(state.get().await?),
-                "work out" => drop(state.atomic(|state| state).await?),
-                "take more" => drop(state.inc("m", -1).await?),
-                "give back" => drop(state.inc("m", 1).await?),
-                "patch" => drop(state.patch(json!({"m": 7})).await?),
-                "set" => drop(state.set(State::default()).await?),
+                "read" => ignored(state.get().await?),
+                "work out" => ignored(state.atomic(|state| state).await?),
+                "take more" => ignored(state.inc("m", -1).await?),
+                "give back" => ignored(state.inc("m", 1).await?),
+                "patch" => ignored(state.patch(json!({"m": 7})).await?),
+                "set" => ignored(state.set(State::default()).await?),
                 other => return Err(BlockError::new("unknown", other.to_owned())),
             }
             Ok(json(state.get().await.map(|state| state.m).ok()))
