@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use block::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, RouteChosen};
 pub use item::{ContentAdded, ContentDelta, ContentDone, ItemAdded, ItemCompleted, ItemRecord};
-pub use model::{HistoryRange, ModelCalled, ModelReplied, UsageRecord};
+pub use model::{HistoryRange, ModelCalled, ModelReplied};
 pub use request::{
     CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestStarted,
     SessionCreated,

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use axum::Router;
-use flowstate::engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate::engine::model::{Finish, Model, ModelError, ModelErrorKind, ModelEvent, ModelRequest};
 use flowstate::prelude::*;
 use flowstate::{FlowState, memory};
 use flowstate_tests::http::{Live, chat, get, stream, stream_path};
@@ -91,11 +91,7 @@ async fn a_model_that_stops_in_mid_answer_leaves_exactly_what_it_said() {
             }
         }
         if ends_with_error {
-            let error = ModelError {
-                model: "fed".into(),
-                message: "the line is dead".into(),
-                retryable: true,
-            };
+            let error = ModelError::new("fed", ModelErrorKind::Provider, "the line is dead");
             feed.send(Err(error)).expect("the run listens");
         }
         drop(feed);
@@ -134,7 +130,7 @@ async fn a_panic_in_a_block_fails_its_request_and_no_other() {
     chat(&router, Some("s"), "r", "hello").await;
     say(&feed, "panic");
     feed.send(Ok(ModelEvent::End {
-        finish: "stop".into(),
+        finish: Finish::Stop,
         usage: None,
     }))
     .expect("the run listens");

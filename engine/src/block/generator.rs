@@ -11,8 +11,8 @@ use super::{Block, Body, IntoBlock, ViaGenerator};
 use crate::error::{BlockError, RecordError};
 use crate::exec::Ctx;
 use crate::item::{Audience, ContentPart, ItemBody, ItemStatus, Role};
-use crate::model::{ModelError, ModelEvent, ModelRequest};
-use crate::record::{ModelCalled, ModelReplied, UsageRecord};
+use crate::model::{ModelError, ModelErrorKind, ModelEvent, ModelRequest};
+use crate::record::{ModelCalled, ModelReplied};
 use crate::scope::Views;
 use crate::value::{Data, Recorded, Val};
 use prompt::{Prompt, Slots};
@@ -141,13 +141,14 @@ async fn answer(
         match events.next().await {
             Some(Ok(ModelEvent::Text(text))) => answer.push(text).await?,
             Some(Ok(ModelEvent::End { finish, usage })) => break Ok((finish, usage)),
+            Some(Ok(_)) => {}
             Some(Err(error)) => break Err(error),
             None => {
-                break Err(ModelError {
-                    model: model.name().to_owned(),
-                    message: "its answer broke off".into(),
-                    retryable: true,
-                });
+                break Err(ModelError::new(
+                    model.name(),
+                    ModelErrorKind::Cut,
+                    "its answer broke off",
+                ));
             }
         }
     };
@@ -159,10 +160,6 @@ async fn answer(
         }
     };
     let (item, text) = answer.finish().await?;
-    let usage = usage.map(|usage| UsageRecord {
-        input_tokens: usage.input_tokens,
-        output_tokens: usage.output_tokens,
-    });
     ctx.record(ModelReplied {
         model: model.name().to_owned(),
         finish,

@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::time::{Interval, interval};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Model, ModelError, ModelEvent, ModelMessage, ModelRequest, Usage};
+use super::{Finish, Model, ModelError, ModelEvent, ModelMessage, ModelRequest, Usage};
 use crate::item::Role;
 
 /// Tokens per second unless told otherwise.
@@ -62,13 +62,10 @@ impl Model for ScriptedModel {
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
         let tokens = tokens(&answer(&request.messages));
-        let usage = Usage {
-            input_tokens: request.messages.iter().map(|message| count(&message.text)).sum(),
-            output_tokens: tokens.len() as u64,
-        };
+        let read = request.messages.iter().map(|message| count(&message.text())).sum();
         let end = ModelEvent::End {
-            finish: "stop".into(),
-            usage: Some(usage),
+            finish: Finish::Stop,
+            usage: Some(Usage::new(read, tokens.len() as u64)),
         };
         let pieces = stream::iter(tokens).map(ModelEvent::Text).chain(stream::iter([end]));
         let pause = self.tokens_per_second;
@@ -90,15 +87,15 @@ impl Model for ScriptedModel {
 fn answer(messages: &[ModelMessage]) -> String {
     let mut said = Vec::new();
     for message in messages {
-        said.extend_from_slice(message.role.as_str().as_bytes());
+        said.extend_from_slice(message.role().as_str().as_bytes());
         said.push(0);
-        said.extend_from_slice(message.text.as_bytes());
+        said.extend_from_slice(message.text().as_bytes());
         said.push(0);
     }
     let hash = xxh3_64(&said) as usize;
-    let question = messages.iter().rev().find(|message| message.role == Role::User);
-    let question = question.map_or("", |message| message.text.trim());
-    let echo: String = question.chars().take(ECHO_CHARS_MAX).collect();
+    let question = messages.iter().rev().find(|message| message.role() == Role::User);
+    let question = question.map(ModelMessage::text).unwrap_or_default();
+    let echo: String = question.trim().chars().take(ECHO_CHARS_MAX).collect();
     let closing = |n: usize| CLOSINGS[(hash / 4 + n) % 4];
     format!(
         "{} \"{echo}\". {} {} {}",
@@ -133,10 +130,7 @@ mod tests {
     use super::*;
 
     fn ask(text: &str) -> Vec<ModelMessage> {
-        vec![ModelMessage {
-            role: Role::User,
-            text: text.into(),
-        }]
+        vec![ModelMessage::user(text)]
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{Finish, Usage};
+
 /// See [`super::Fact::ModelCalled`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,21 +40,11 @@ pub struct ModelReplied {
     /// The model.
     pub model: String,
     /// Why it ended, in its own word.
-    pub finish: String,
+    pub finish: Finish,
     /// What it used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<UsageRecord>,
+    pub usage: Option<Usage>,
     /// The item that has the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
-}
-
-/// Tokens that a model call used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct UsageRecord {
-    /// Read.
-    pub input_tokens: u64,
-    /// Written.
-    pub output_tokens: u64,
 }

@@ -430,7 +430,7 @@ async fn a_block_may_read_the_history_that_a_model_would_see() {
     let texts = |messages: &[ModelMessage]| -> Value {
         messages
             .iter()
-            .map(|message| format!("{:?}: {}", message.role, message.text))
+            .map(|message| format!("{:?}: {}", message.role(), message.text()))
             .collect()
     };
     assert_eq!(texts(&seen[0]), json!(["User: tea", "Assistant: about tea"]));

@@ -1,6 +1,6 @@
 //! rescue: what it guards, which handler it takes, and what happens if that fails too.
 
-use flowstate_engine::model::ModelError;
+use flowstate_engine::model::{ModelError, ModelErrorKind};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::Fact;
 use flowstate_engine::{RateLimitError, StepErrored};
@@ -14,11 +14,7 @@ fn says(text: &'static str) -> Block<Rescued, String> {
 
 fn model_fails() -> Block<String, String> {
     handler("model").run(|_: String, _| async move {
-        Err::<String, _>(ModelError {
-            model: "m".into(),
-            message: "overloaded".into(),
-            retryable: true,
-        })?;
+        Err::<String, _>(ModelError::new("m", ModelErrorKind::Provider, "overloaded"))?;
         Ok(String::new())
     })
 }

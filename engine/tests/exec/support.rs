@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_engine::item::Phase;
-use flowstate_engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate_engine::model::{Finish, Model, ModelError, ModelEvent, ModelRequest};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{BlockEnded, BlockStarted, BlockStatus, Fact, ItemAdded, decode};
 use flowstate_engine::{Principal, RequestRow, RequestStatus, RunResult, Submission, Timer};
@@ -37,13 +37,13 @@ impl Model for Sayer {
         let asked = request
             .messages
             .last()
-            .map(|message| message.text.clone())
+            .map(|message| message.text())
             .unwrap_or_default();
         let word = stream::iter([Ok(ModelEvent::Text(format!("so {asked}")))]);
         match asked.as_str() {
             "end" => word
                 .chain(stream::iter([Ok(ModelEvent::End {
-                    finish: "stop".into(),
+                    finish: Finish::Stop,
                     usage: None,
                 })]))
                 .boxed(),

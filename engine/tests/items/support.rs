@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_engine::item::Item;
-use flowstate_engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate_engine::model::{Finish, Model, ModelError, ModelEvent, ModelRequest};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, ItemRecord, decode};
 use flowstate_engine::{ItemPage, Principal, SnapshotQuery, Submission};
@@ -29,10 +29,10 @@ impl Model for Parrot {
     }
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
-        let heard = request.messages.into_iter().map(|message| message.text);
+        let heard = request.messages.into_iter().map(|message| message.text());
         let text = ModelEvent::Text(heard.collect::<Vec<_>>().join("; "));
         let end = ModelEvent::End {
-            finish: "stop".into(),
+            finish: Finish::Stop,
             usage: None,
         };
         stream::iter([Ok(text), Ok(end)]).boxed()

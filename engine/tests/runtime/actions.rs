@@ -94,15 +94,15 @@ async fn a_second_turn_sees_the_first_and_its_own_message_once() {
     let texts: Vec<_> = asked[1]
         .messages
         .iter()
-        .map(|message| (message.role.as_str(), message.text.as_str()))
+        .map(|message| format!("{}: {}", message.role().as_str(), message.text()))
         .collect();
     assert_eq!(
         texts,
         [
-            ("system", "Be brief."),
-            ("user", "Why tea?"),
-            ("assistant", "Because."),
-            ("user", "Really?")
+            "system: Be brief.",
+            "user: Why tea?",
+            "assistant: Because.",
+            "user: Really?"
         ]
     );
 }

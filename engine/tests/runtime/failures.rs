@@ -1,7 +1,7 @@
 //! Panics, answers that break off, and records that are too large.
 
 use flowstate_engine::item::ItemStatus;
-use flowstate_engine::model::{ModelError, ModelEvent};
+use flowstate_engine::model::{ModelError, ModelErrorKind, ModelEvent};
 use flowstate_engine::record::Fact;
 use flowstate_engine::{Submission, SubmitError};
 use flowstate_log::Options;
@@ -28,11 +28,7 @@ async fn a_panic_fails_the_request_with_an_error_item_and_nothing_else() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_closed_as_failed_with_what_came() {
-    let error = ModelError {
-        model: "puppet".into(),
-        message: "overloaded".into(),
-        retryable: true,
-    };
+    let error = ModelError::new("puppet", ModelErrorKind::Provider, "overloaded");
     for (events, message) in [
         (
             vec![

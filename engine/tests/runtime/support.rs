@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_engine::item::ItemBody;
-use flowstate_engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate_engine::model::{Finish, Model, ModelError, ModelEvent, ModelRequest};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, decode};
 use flowstate_engine::{Accepted, ItemPage, Principal, RequestRef, Snapshot, SnapshotQuery, Submission};
@@ -74,7 +74,7 @@ pub fn said(text: &str) -> Vec<Result<ModelEvent, ModelError>> {
     vec![
         Ok(ModelEvent::Text(text.into())),
         Ok(ModelEvent::End {
-            finish: "stop".into(),
+            finish: Finish::Stop,
             usage: None,
         }),
     ]

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use flowstate_log::Durability;
 use flowstate_log::disk::memory::Choice;
 use flowstate_tests::store::driver::{Work, repeatable, work_on};
-use flowstate_tests::store::faults::Faults;
+use flowstate_tests::store::faults::{self, Faults};
 use flowstate_tests::store::ledger::{self, Event, Ledger};
 use flowstate_tests::store::verify::{self, Depth};
 use flowstate_tests::store::{adapter, control};
 
 fn main() -> ExitCode {
+    faults::tell_panics();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,6 +1,7 @@
 //! A disk and a view store that count their calls, and at one of them end the process or fail.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::str::FromStr;
@@ -342,6 +343,20 @@ impl DiskFile for FaultFile {
     }
 }
 
+thread_local! {
+    static OPENING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics on this thread are told in one line while it opens a view store: there the engine may panic over what another process left of
+/// its folder, which is caught, and the views are built anew. All others are told as usual.
+pub fn tell_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match (OPENING.get(), info.location()) {
+        (true, Some(location)) => eprintln!("the view store gave up its folder at {location}"),
+        _ => usual(info),
+    }));
+}
+
 struct FaultViews {
     inner: Arc<dyn OpenViewStore>,
     faults: Faults,
@@ -357,9 +372,11 @@ fn asked<T>(result: Result<T, StoreError>) -> io::Result<T> {
 
 impl OpenViewStore for FaultViews {
     fn open(&self) -> Result<Box<dyn ViewStore>, StoreError> {
+        OPENING.set(true);
         let opened = self
             .faults
             .call(Step::ViewOpen, "views", || {}, || asked(self.inner.open()));
+        OPENING.set(false);
         Ok(Box::new(FaultView {
             inner: told(opened)?,
             faults: self.faults.clone(),

@@ -43,7 +43,11 @@ impl History {
             if let ItemBody::Message { role, content } = completed.item.body {
                 let text: String = content.iter().map(|part| part.as_text()).collect();
                 if !text.is_empty() {
-                    messages.push(ModelMessage { role, text });
+                    messages.push(match role {
+                        Role::Assistant => ModelMessage::assistant(text),
+                        Role::User => ModelMessage::user(text),
+                        Role::System | Role::Developer | Role::Tool => ModelMessage::system(text),
+                    });
                 }
             }
         }
@@ -82,8 +86,8 @@ impl<I> Slots<I> {
             Some(history) => history.read(ctx).await?,
             None => (Vec::new(), None),
         };
-        let last = history.last().filter(|last| last.role == Role::User);
-        if last.is_some_and(|last| Some(&last.text) == user.as_ref()) {
+        let last = history.last().filter(|last| last.role() == Role::User);
+        if last.is_some_and(|last| Some(last.text()) == user) {
             user = None;
         }
         Ok(Prompt {
@@ -107,9 +111,8 @@ pub(super) struct Prompt {
 
 impl Prompt {
     pub(super) fn into_messages(self) -> Vec<ModelMessage> {
-        let message = |role, text| ModelMessage { role, text };
-        let system = self.system.map(|text| message(Role::System, text));
-        let user = self.user.map(|text| message(Role::User, text));
+        let system = self.system.map(ModelMessage::system);
+        let user = self.user.map(ModelMessage::user);
         system.into_iter().chain(self.history).chain(user).collect()
     }
 }
