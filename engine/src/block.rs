@@ -25,7 +25,8 @@ use crate::value::Data;
 
 pub use answer::Answer;
 pub use choice::{Choice, Choices};
-pub use generator::{Generator, History, generator};
+pub use generator::turn;
+pub use generator::{Emission, Generator, History, Repair, SlotMessages, SlotText, generator};
 pub use handler::{Handler, handler};
 pub use retry::Retry;
 pub use router::{Router, RouterName, router};

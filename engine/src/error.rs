@@ -5,16 +5,21 @@ mod typed;
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use flowstate_log::error::{AppendError, OpenError, ReadError, Remedy, ViewError};
 
 use crate::record::DecodeError;
 
 pub use block::BlockError;
 pub(crate) use block::EXECUTION_ERROR;
-pub use typed::{AmbiguousBlockName, ErrorType, NetworkError, RateLimitError, TimeoutError, ToolError};
+pub use typed::{
+    AmbiguousBlockName, ErrorType, NetworkError, OutputValidationError, RateLimitError, TimeoutError, ToolError,
+};
 
 /// Something wrong at one place of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Where: `input.items[2].name`; `user`, `session`, `request`, `project` for the fields of a submission.
     pub path: String,

@@ -61,17 +61,19 @@ pub mod types;
 mod value;
 
 pub use block::{
-    Answer, Arm, Arms, Block, Case, Cases, Choice, Choices, ExitInto, Exits, Generator, Handler, History, IntoBlock,
-    IntoItems, IntoRescuers, NoExit, RescueOn, Rescued, Rescuer, Retry, Router, RouterName, Sequencer, Tool, ViaBlock,
-    ViaFunction, ViaGenerator, ViaSequencer, any_error, arm, case, generator, handler, on, on_code, router, sequencer,
+    Answer, Arm, Arms, Block, Case, Cases, Choice, Choices, Emission, ExitInto, Exits, Generator, Handler, History,
+    IntoBlock, IntoItems, IntoRescuers, NoExit, Repair, RescueOn, Rescued, Rescuer, Retry, Router, RouterName,
+    Sequencer, SlotMessages, SlotText, Tool, ViaBlock, ViaFunction, ViaGenerator, ViaSequencer, any_error, arm, case,
+    generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
     ClientDataError, Engine, EngineBuilder, ItemPage, RequestRef, RunResult, SessionDetail, SessionQuery, Snapshot,
     SnapshotQuery,
 };
 pub use error::{
-    AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError, Problem,
-    QueryError, RateLimitError, RecordError, RecoverError, RunError, SubmitError, TimeoutError, ToolError,
+    AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,
+    OutputValidationError, Problem, QueryError, RateLimitError, RecordError, RecoverError, RunError, SubmitError,
+    TimeoutError, ToolError,
 };
 pub use exec::hooks::{Completed, ErrorInfo, Errored, Finished, Started, StepErrored};
 pub use exec::{Accepted, Ctx, Submission};
@@ -92,8 +94,8 @@ pub mod prelude {
     pub use serde::{self, Deserialize, Serialize};
 
     pub use crate::{
-        Action, Block, BlockError, Choice, Ctx, Data, Engine, ErrorType, Flow, FlowError, History, IntoBlock, Rescued,
-        Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code, router, scope,
-        sequencer, view,
+        Action, Block, BlockError, Choice, Ctx, Data, Emission, Engine, ErrorType, Flow, FlowError, History, IntoBlock,
+        Repair, Rescued, Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code,
+        router, scope, sequencer, view,
     };
 }

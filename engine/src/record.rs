@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use block::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, RouteChosen};
 pub use item::{ContentAdded, ContentDelta, ContentDone, ItemAdded, ItemCompleted, ItemRecord};
-pub use model::{HistoryRange, ModelCalled, ModelReplied};
+pub use model::{HistoryRange, ModelCalled, ModelFailed, ModelReplied, ReplyPart, ToolReturned};
 pub use request::{
     CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestStarted,
     SessionCreated,
@@ -132,11 +132,15 @@ facts! {
     /// A scope's state changed.
     24 StateChanged Replayed;
     /// A model was asked.
-    25 ModelCalled Observed;
-    /// A model answered; the text is in the item, stored once.
+    25 ModelCalled Replayed;
+    /// A model answered.
     26 ModelReplied Replayed;
     /// The request changed the state of its user or project: the operation is in that stream, in the same commit.
     27 StateNoted Observed;
+    /// A model did not answer.
+    28 ModelFailed Observed;
+    /// A tool that a model called gave its result, or failed.
+    29 ToolReturned Replayed;
     /// The last of a request that gave its output.
     30 RequestCompleted Replayed;
     /// The last of a request that failed.

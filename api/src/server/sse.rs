@@ -146,6 +146,8 @@ impl Frames {
             | Fact::StateNoted(_)
             | Fact::ModelCalled(_)
             | Fact::ModelReplied(_)
+            | Fact::ModelFailed(_)
+            | Fact::ToolReturned(_)
             | Fact::RequestCompleted(_)
             | Fact::RequestFailed(_)
             | Fact::RequestInterrupted(_)

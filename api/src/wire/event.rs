@@ -91,6 +91,8 @@ impl Event {
             Fact::SessionCreated(_)
             | Fact::ModelCalled(_)
             | Fact::ModelReplied(_)
+            | Fact::ModelFailed(_)
+            | Fact::ToolReturned(_)
             | Fact::BlockStarted(_)
             | Fact::BlockEnded(_)
             | Fact::RouteChosen(_)

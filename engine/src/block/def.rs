@@ -38,8 +38,8 @@ pub(crate) struct BlockDef {
     pub(super) output: Edge,
     /// What is wrong with how it was built; reported when the flow is built.
     pub(super) problems: Vec<String>,
-    /// The model that it asks for by name.
-    pub(super) model: Option<Arc<str>>,
+    /// The models that it asks for by name.
+    pub(super) models: Vec<Arc<str>>,
     pub(super) description: Option<Arc<str>>,
     /// The state that each of its executions has.
     pub(super) state: Option<Arc<ScopeDef>>,
@@ -69,7 +69,11 @@ pub(super) enum Finish {
 #[derive(Clone)]
 pub(super) enum Body {
     Handler(Code),
-    Generator(Code),
+    /// With the tools that it always has.
+    Generator {
+        code: Code,
+        tools: Vec<Arc<BlockDef>>,
+    },
     Steps(Plan),
     Routes(Routes),
 }
@@ -80,7 +84,8 @@ impl BlockDef {
             problems.insert(0, "a block has no name".into());
         }
         let inside = match &body {
-            Body::Handler(_) | Body::Generator(_) => 0,
+            Body::Handler(_) => 0,
+            Body::Generator { tools, .. } => tools.iter().map(|block| block.depth).max().unwrap_or(0),
             Body::Steps(plan) => plan.blocks().map(|block| block.depth).max().unwrap_or(0),
             Body::Routes(routes) => routes.blocks().map(|block| block.depth).max().unwrap_or(0),
         };
@@ -95,7 +100,7 @@ impl BlockDef {
             input,
             output,
             problems,
-            model: None,
+            models: Vec::new(),
             description: None,
             state: None,
             container: None,
@@ -116,7 +121,7 @@ impl BlockDef {
     pub(crate) fn kind(&self) -> BlockKind {
         match &self.body {
             Body::Handler(_) => BlockKind::Handler,
-            Body::Generator(_) => BlockKind::Generator,
+            Body::Generator { .. } => BlockKind::Generator,
             Body::Steps(_) => BlockKind::Sequencer,
             Body::Routes(_) => BlockKind::Router,
         }
@@ -134,7 +139,8 @@ impl BlockDef {
     pub(crate) fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
         visit(self);
         match &self.body {
-            Body::Handler(_) | Body::Generator(_) => {}
+            Body::Handler(_) => {}
+            Body::Generator { tools, .. } => tools.iter().for_each(|block| block.walk(visit)),
             Body::Steps(plan) => plan.blocks().for_each(|block| block.walk(visit)),
             Body::Routes(routes) => routes.blocks().for_each(|block| block.walk(visit)),
         }
@@ -161,8 +167,8 @@ impl BlockDef {
         &self.views
     }
 
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.model.as_deref()
+    pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().map(|name| &**name)
     }
 
     /// Runs it, connectors first. `ctx` stands at its place.
@@ -254,7 +260,7 @@ impl BlockDef {
         };
         let inside = container.as_ref().map_or(ctx, |container| container.ctx());
         let mut output = match &self.body {
-            Body::Handler(code) | Body::Generator(code) => code(input, inside.clone()).await?,
+            Body::Handler(code) | Body::Generator { code, .. } => code(input, inside.clone()).await?,
             Body::Steps(plan) => plan.run(input, inside).await?,
             Body::Routes(routes) => routes.run(input, inside).await?,
         };

@@ -1,233 +1,352 @@
-//! Generators: a block that asks a model and streams its answer into a message item.
-//! What the model is shown is put together in `generator/prompt`.
+//! Generators: a block that asks a model, runs the tools that it calls, and streams what it says into items.
+//!
+//! What the model is shown is put together in `generator/prompt` and `generator/history`. The loop of answers and tools is a value
+//! (`generator/turn`) that `generator/drive` performs: `generator/ask` asks, `generator/hear` records the answer as it comes,
+//! `generator/calls` runs the tools. `generator/shape` reads structured output, with `generator/repair`; `generator/emission` says who sees what.
 
+mod ask;
+mod calls;
+mod drive;
+mod emission;
+mod hear;
+mod history;
 mod prompt;
+mod repair;
+mod shape;
+mod tools;
+pub mod turn;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 
-use super::{Block, Body, IntoBlock, ViaGenerator};
-use crate::error::{BlockError, RecordError};
+use super::answer::Answer;
+use super::{Block, Body, Edge, IntoBlock, Tool, ViaGenerator};
+use crate::error::BlockError;
 use crate::exec::Ctx;
-use crate::item::{Audience, ContentPart, ItemBody, ItemStatus, Role};
-use crate::model::{ModelError, ModelErrorKind, ModelEvent, ModelRequest};
-use crate::record::{ModelCalled, ModelReplied};
+use crate::item::Audience;
+use crate::model::{ProviderTool, Search};
 use crate::scope::Views;
-use crate::value::{Data, Recorded, Val};
-use prompt::{Prompt, Slots};
+use crate::value::{Data, Val};
+use drive::Spec;
+use prompt::{Before, Fill, Slot, Slots, made};
+use shape::Shape;
+use tools::Tools;
 
-pub use prompt::History;
+pub use emission::Emission;
+pub use history::History;
+pub use prompt::{SlotMessages, SlotText};
+pub use shape::Repair;
 
-/// Begins a generator. It gives the model's whole text.
+/// How often a model is asked in one execution, unless it is said otherwise.
+const STEPS_MAX: u32 = 8;
+
+/// Begins a generator. It gives the model's words, unless [`Generator::output`] says otherwise.
 pub fn generator<I: Data>(name: impl Into<String>) -> Generator<I> {
     Generator {
         name: name.into(),
-        model: None,
+        model: Asked::Default,
         slots: Slots::default(),
+        tools: Vec::new(),
+        emission: Emission::default(),
         audience: None,
+        steps_max: STEPS_MAX,
+        repair: None,
+        search: None,
+        provider_tools: Vec::new(),
+        tokens_max: None,
+        provider_options: Map::new(),
         views: Views::default(),
         problems: Vec::new(),
+        _output: PhantomData,
     }
 }
 
 /// A generator; see [`generator`].
-pub struct Generator<I> {
+///
+/// A slot is the same in every run, or made by a function of the input, which may be async: `|input, ctx| ..` gives a value, a `Result` of
+/// it, or a future of that.
+pub struct Generator<I, O = String> {
     name: String,
-    model: Option<String>,
+    model: Asked<I>,
     slots: Slots<I>,
+    tools: Vec<Tool>,
+    emission: Emission,
     audience: Option<Audience>,
+    steps_max: u32,
+    repair: Option<Repair>,
+    search: Option<Search>,
+    provider_tools: Vec<ProviderTool>,
+    tokens_max: Option<u32>,
+    provider_options: Map<String, Value>,
     pub(super) views: Views,
     pub(super) problems: Vec<String>,
+    _output: PhantomData<fn() -> O>,
 }
 
-impl<I: Data> Generator<I> {
-    /// The model that it asks, by the name under which the engine has it; without this, the engine's default model.
-    pub fn model(mut self, name: impl Into<String>) -> Self {
-        self.model = Some(name.into());
+/// Which model is asked.
+pub(super) enum Asked<I> {
+    Default,
+    Named(Vec<String>),
+    Made(Fill<I, Vec<String>>),
+}
+
+impl<I> Asked<I> {
+    async fn names(&self, input: &I, ctx: &Ctx) -> Result<Vec<String>, BlockError> {
+        match self {
+            Self::Default => Ok(Vec::new()),
+            Self::Named(names) => Ok(names.clone()),
+            Self::Made(make) => make(input, ctx.clone()).await,
+        }
+    }
+}
+
+impl<I: Data, O: Data> Generator<I, O> {
+    /// The model that it asks: `openai/gpt-5-mini`, `anthropic/..`, `preset/fast`, `intent/chat`, or the name of one that the engine was
+    /// given. Without this, the engine's default.
+    pub fn model(self, name: impl Into<String>) -> Self {
+        self.models([name])
+    }
+
+    /// Models in the order in which they are tried: one that fails before it says anything gives way to the next.
+    pub fn models<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        if names.is_empty() {
+            self.problems.push("its list of models is empty".into());
+        }
+        self.model = Asked::Named(names);
+        self
+    }
+
+    /// The model, by a function that gives its name.
+    pub fn model_with<R, M>(mut self, name: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<String, M>,
+    {
+        self.model = Asked::Made(made(name, |name: String| vec![name]));
         self
     }
 
     /// What the model is told before anything else. Empty text is left out.
-    pub fn prompt(self, text: impl Into<String>) -> Self {
-        let text = text.into();
-        self.prompt_with(move |_, _| text.clone())
-    }
-
-    /// The same, made from the input.
-    pub fn prompt_with(mut self, prompt: impl Fn(&I, &Ctx) -> String + Send + Sync + 'static) -> Self {
-        self.slots.prompt = Some(Arc::new(prompt));
+    pub fn prompt(mut self, text: impl Into<String>) -> Self {
+        self.slots.prompt = Some(Slot::Fixed(text.into()));
         self
     }
 
-    /// For whom its answers are. Without this: for clients and models in the main phase, for traces in a tool's call and in background work.
-    pub fn audience(mut self, audience: Audience) -> Self {
-        self.audience = Some(audience);
+    /// The same, by a function. It is asked again before every later step.
+    pub fn prompt_with<T: SlotText, R, M>(mut self, prompt: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<T, M>,
+    {
+        self.slots.prompt = Some(Slot::Made(made(prompt, T::text)));
+        self
+    }
+
+    /// Something that the model is told behind the prompt, as a message of its own. May be said several times; empty text is left out.
+    pub fn context(mut self, text: impl Into<String>) -> Self {
+        self.slots.context.push(Slot::Fixed(text.into()));
+        self
+    }
+
+    /// The same, by a function. It is asked again before every later step.
+    pub fn context_with<T: SlotText, R, M>(mut self, context: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<T, M>,
+    {
+        self.slots.context.push(Slot::Made(made(context, T::text)));
         self
     }
 
     /// What the model sees of the session before. Without this, nothing.
     pub fn history(mut self, history: History) -> Self {
-        self.slots.history = Some(history);
+        self.slots.history = Some(Before::Session(history));
         self
     }
 
-    /// The user's words, made from the input. They are shown once if the history ends with the same words.
-    pub fn user(mut self, user: impl Fn(&I, &Ctx) -> String + Send + Sync + 'static) -> Self {
-        self.slots.user = Some(Arc::new(user));
+    /// The same, by a function that gives the messages; `ctx.history(..)` has those of the session. They are recorded with the call.
+    pub fn history_with<T: SlotMessages, R, M>(mut self, history: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<T, M>,
+    {
+        self.slots.history = Some(Before::Made(made(history, T::messages)));
+        self
+    }
+
+    /// The user's words (or messages), by a function. They are shown once if the history ends with the same words.
+    pub fn user<T: SlotMessages, R, M>(mut self, user: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<T, M>,
+    {
+        self.slots.user = Some(Slot::Made(made(user, T::messages)));
+        self
+    }
+
+    /// The user's words (or messages), always the same.
+    pub fn user_fixed(mut self, user: impl SlotMessages) -> Self {
+        self.slots.user = Some(Slot::Fixed(user.messages()));
+        self
+    }
+
+    /// A block that the model may call. The same one twice counts once; two of one name can't be built.
+    pub fn tool<T: Data, P: Data, M>(mut self, block: impl IntoBlock<T, P, M>) -> Self {
+        let block = block.into_block();
+        match block.tool() {
+            Ok(tool) => self.tools.push(tool),
+            Err(why) => self
+                .problems
+                .push(format!("its tool {:?} has no schema: {why}", block.name())),
+        }
+        self
+    }
+
+    /// Blocks that the model may call.
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
+        self.tools.extend(tools);
+        self
+    }
+
+    /// More of them, by a function, which is asked again before every later step. The flow does not know them when it is built: what they
+    /// need of the states must be declared by other blocks or by the flow.
+    pub fn tools_with<R, M>(mut self, tools: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Answer<Vec<Tool>, M>,
+    {
+        self.slots.more_tools.push(made(tools, |tools: Vec<Tool>| tools));
+        self
+    }
+
+    /// How often the model is asked at most in one execution; 8 unless this says otherwise, and at least once.
+    pub fn steps_max(mut self, steps: u32) -> Self {
+        if steps == 0 {
+            self.problems
+                .push("its model is asked at least once: steps_max is 0".into());
+        }
+        self.steps_max = steps;
+        self
+    }
+
+    /// Web search by the model's provider, if that has any.
+    pub fn search(mut self, search: Search) -> Self {
+        self.search = Some(search);
+        self
+    }
+
+    /// A tool of the model's provider, passed on as it is. What it does makes no items; the provider runs it.
+    pub fn provider_tool(mut self, tool: ProviderTool) -> Self {
+        self.provider_tools.push(tool);
+        self
+    }
+
+    /// Most tokens of one answer.
+    pub fn tokens_max(mut self, tokens: u32) -> Self {
+        self.tokens_max = Some(tokens);
+        self
+    }
+
+    /// Options for one provider (`openai`, `anthropic`, `google`), added to its calls as they are: an object.
+    pub fn provider_options(mut self, provider: impl Into<String>, options: Value) -> Self {
+        let provider = provider.into();
+        if !options.is_object() {
+            self.problems
+                .push(format!("the options of the provider {provider:?} are not an object"));
+        }
+        self.provider_options.insert(provider, options);
+        self
+    }
+
+    /// Which items it makes by itself: `false` for none, or see [`Emission`]. Without this, all. The block runs all the same.
+    pub fn emit(mut self, emission: impl Into<Emission>) -> Self {
+        self.emission = emission.into();
+        self
+    }
+
+    /// For whom they are. Without this: for clients and models in the main phase, for traces in a tool's call and in background work.
+    pub fn emit_audience(mut self, audience: Audience) -> Self {
+        self.audience = Some(audience);
+        self
+    }
+
+    /// Makes the model answer in the shape of `T`, which is what the generator then gives. Such an answer becomes no message item.
+    pub fn output<T: Data>(self) -> Generator<I, T> {
+        Generator {
+            name: self.name,
+            model: self.model,
+            slots: self.slots,
+            tools: self.tools,
+            emission: self.emission,
+            audience: self.audience,
+            steps_max: self.steps_max,
+            repair: Some(self.repair.unwrap_or_default()),
+            search: self.search,
+            provider_tools: self.provider_tools,
+            tokens_max: self.tokens_max,
+            provider_options: self.provider_options,
+            views: self.views,
+            problems: self.problems,
+            _output: PhantomData,
+        }
+    }
+
+    /// What is done about an answer that has not that shape; [`Repair::auto`]`(1)` unless this says otherwise.
+    pub fn repair(mut self, repair: Repair) -> Self {
+        if self.repair.is_none() {
+            self.problems
+                .push("only structured output is repaired: call .output::<T>() before .repair(..)".into());
+        }
+        self.repair = Some(repair);
         self
     }
 }
 
-impl<I: Data> IntoBlock<I, String, ViaGenerator> for Generator<I> {
-    fn into_block(self) -> Block<I, String> {
+impl<I: Data, O: Data> IntoBlock<I, O, ViaGenerator> for Generator<I, O> {
+    fn into_block(self) -> Block<I, O> {
         let mut problems = self.problems;
-        if self.slots.user.is_none() && self.slots.history.is_none() {
+        let mut slots = self.slots;
+        if slots.user.is_none() && slots.history.is_none() {
             problems.push("a generator needs .user(..) or .history(..), else it has nothing to answer".into());
         }
-        let model: Option<Arc<str>> = self.model.map(Into::into);
-        let (slots, named) = (Arc::new(self.slots), model.clone());
-        let (audience, views) = (self.audience, self.views);
+        slots.tools = Tools::new(self.tools).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Tools::default()
+        });
+        let shape = self.repair.and_then(|repair| {
+            let shape = Shape::new(&self.name, Edge::of::<O>(), repair);
+            shape
+                .map_err(|why| problems.push(format!("its output has no schema: {why}")))
+                .ok()
+        });
+        let (models, tools) = (self.model.fixed(), slots.tools.blocks());
+        let spec = Arc::new(Spec {
+            model: self.model,
+            slots,
+            emission: self.emission,
+            audience: self.audience,
+            steps_max: self.steps_max,
+            shape,
+            search: self.search,
+            provider_tools: self.provider_tools,
+            tokens_max: self.tokens_max,
+            provider_options: self.provider_options,
+        });
         let code = Arc::new(move |input: Val, ctx: Ctx| {
-            let (slots, named) = (slots.clone(), named.clone());
-            let future: futures_util::future::BoxFuture<'static, _> = Box::pin(async move {
-                let prompt = slots.fill(input.get::<I>()?, &ctx).await?;
-                let (item, text) = answer(named.as_deref(), audience, prompt, &ctx).await?;
-                let output = Val::new(text);
-                output.set_recorded(Recorded::Item(item));
-                Ok(output)
-            });
+            let spec = spec.clone();
+            let future: BoxFuture<'static, _> = Box::pin(async move { spec.run(input.get::<I>()?, &ctx).await });
             future
         });
-        Block::new(self.name, Body::Generator(code), problems)
-            .with(|def| (def.model, def.views) = (model, views.into()))
+        let views = self.views;
+        Block::new(self.name, Body::Generator { code, tools }, problems)
+            .with(|def| (def.models, def.views) = (models, views.into()))
     }
 }
 
-/// Asks the model and records every piece of its answer as it comes.
-/// If the model stops half-way, the item is closed as failed with exactly what came. Gives the item and its text.
-async fn answer(
-    named: Option<&str>,
-    audience: Option<Audience>,
-    prompt: Prompt,
-    ctx: &Ctx,
-) -> Result<(u32, String), BlockError> {
-    let model = ctx.model(named)?;
-    let called = ModelCalled {
-        model: model.name().to_owned(),
-        instance: ctx.instance(),
-        prompt: prompt.system.clone(),
-        history: prompt.range,
-        user: prompt.user.clone(),
-    };
-    let messages = prompt.into_messages();
-    if messages.is_empty() {
-        return Err(BlockError::new(
-            "empty_prompt",
-            "there is no prompt, no history and no user's message to answer",
-        ));
-    }
-    ctx.record(called).await?;
-    ctx.durable().await?;
-
-    let mut events = model.stream(ModelRequest::new(messages));
-    let mut answer = Answer {
-        ctx,
-        audience: Audience::first(None, audience, Audience::of_generator(ctx.phase(), ctx.is_in_tool())),
-        item: None,
-        text: String::new(),
-    };
-    let ended = loop {
-        match events.next().await {
-            Some(Ok(ModelEvent::Text(text))) => answer.push(text).await?,
-            Some(Ok(ModelEvent::End { finish, usage })) => break Ok((finish, usage)),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => break Err(error),
-            None => {
-                break Err(ModelError::new(
-                    model.name(),
-                    ModelErrorKind::Cut,
-                    "its answer broke off",
-                ));
-            }
+impl<I> Asked<I> {
+    /// The names that are known when the flow is built.
+    fn fixed(&self) -> Vec<Arc<str>> {
+        match self {
+            Self::Named(names) => names.iter().map(|name| name.as_str().into()).collect(),
+            Self::Default | Self::Made(_) => Vec::new(),
         }
-    };
-    let (finish, usage) = match ended {
-        Ok(ended) => ended,
-        Err(error) => {
-            answer.fail().await?;
-            return Err(error.into());
-        }
-    };
-    let (item, text) = answer.finish().await?;
-    ctx.record(ModelReplied {
-        model: model.name().to_owned(),
-        finish,
-        usage,
-        item: Some(item),
-    })
-    .await?;
-    Ok((item, text))
-}
-
-/// The message item that an answer becomes. It is opened by the first piece of text.
-struct Answer<'a> {
-    ctx: &'a Ctx,
-    audience: Audience,
-    item: Option<u32>,
-    text: String,
-}
-
-/// The answer is the only part of its item.
-const PART: u32 = 0;
-
-impl Answer<'_> {
-    async fn push(&mut self, text: String) -> Result<(), RecordError> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let item = self.open().await?;
-        self.text.push_str(&text);
-        self.ctx.recorder().add_delta(self.ctx.place(), item, PART, text).await
-    }
-
-    async fn finish(mut self) -> Result<(u32, String), RecordError> {
-        let item = self.open().await?;
-        let recorder = self.ctx.recorder();
-        recorder.finish_content(self.ctx.place(), item, PART).await?;
-        recorder
-            .complete_item(self.ctx.place(), item, ItemStatus::Completed)
-            .await?;
-        Ok((item, self.text))
-    }
-
-    async fn fail(self) -> Result<(), RecordError> {
-        match self.item {
-            Some(item) => {
-                self.ctx
-                    .recorder()
-                    .complete_item(self.ctx.place(), item, ItemStatus::Failed)
-                    .await
-            }
-            None => Ok(()),
-        }
-    }
-
-    async fn open(&mut self) -> Result<u32, RecordError> {
-        if let Some(item) = self.item {
-            return Ok(item);
-        }
-        let body = ItemBody::Message {
-            role: Role::Assistant,
-            content: Vec::new(),
-        };
-        let (recorder, place) = (self.ctx.recorder(), self.ctx.place());
-        let visibility = self.audience.sees(&body);
-        let item = recorder
-            .add_item(place, ItemStatus::InProgress, visibility, body)
-            .await?;
-        recorder.add_content(place, item, ContentPart::text("")).await?;
-        self.item = Some(item);
-        Ok(item)
     }
 }

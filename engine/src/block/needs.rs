@@ -33,7 +33,7 @@ impl<I: Data, O: Data> Block<I, O> {
     }
 }
 
-impl<I: Data> Generator<I> {
+impl<I: Data, O: Data> Generator<I, O> {
     /// The part of the request's state that its functions need. They then see and change no more of it; the flow has what its blocks need.
     pub fn request_state<S: Data + Default>(self, view: View<S>) -> Self {
         self.need(ScopeKind::Request, view)

@@ -8,7 +8,7 @@ use super::{Block, BlockDef};
 use crate::error::{BlockError, Problem};
 use crate::exec::Ctx;
 use crate::schema::Schema;
-use crate::value::Data;
+use crate::value::{Data, Val};
 
 /// The only argument of a tool whose block takes no object.
 const INPUT: &str = "input";
@@ -32,7 +32,7 @@ impl<I: Data, O: Data> Block<I, O> {
         let wrapped = schema.json().get("type") != Some(&Value::from("object"));
         let parameters = match wrapped {
             false => schema.json().clone(),
-            true => wrap(schema.json()),
+            true => wrap(INPUT, schema.json()),
         };
         Ok(Tool {
             block,
@@ -43,15 +43,15 @@ impl<I: Data, O: Data> Block<I, O> {
     }
 }
 
-/// An object schema with this schema for its only property. Definitions move up, so that references to them still hold.
-fn wrap(schema: &Value) -> Value {
+/// An object schema with this schema for its only property, `field`. Definitions move up, so that references to them still hold.
+pub(super) fn wrap(field: &str, schema: &Value) -> Value {
     let mut inner = schema.clone();
     let definitions = inner.as_object_mut().and_then(|fields| {
         fields.remove("$schema");
         fields.remove("$defs")
     });
     let mut outer =
-        json!({"type": "object", "properties": {INPUT: inner}, "required": [INPUT], "additionalProperties": false});
+        json!({"type": "object", "properties": {field: inner}, "required": [field], "additionalProperties": false});
     if let Some(definitions) = definitions {
         outer["$defs"] = definitions;
     }
@@ -62,6 +62,15 @@ impl Tool {
     /// The block's name.
     pub fn name(&self) -> &str {
         self.block.name()
+    }
+
+    pub(super) fn block(&self) -> &Arc<BlockDef> {
+        &self.block
+    }
+
+    /// Whether it is the same block.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.block, &other.block)
     }
 
     /// What it does; empty if the block doesn't say.
@@ -77,6 +86,19 @@ impl Tool {
     /// Runs the block below the caller's, as `id` in its path, with these arguments. They are checked against the schema first,
     /// every problem by its path; then the block runs as any block does, once everything that the request has recorded is durable.
     pub async fn call(&self, id: &str, arguments: Value, ctx: &Ctx) -> Result<Value, BlockError> {
+        let segment = format!("tool.{}[{id}]", self.name());
+        self.run(&segment, 0, arguments, ctx).await?.json()
+    }
+
+    /// The same, as this part of the path and as step `index` of the caller.
+    pub(super) async fn run(&self, segment: &str, index: u32, arguments: Value, ctx: &Ctx) -> Result<Val, BlockError> {
+        let input = self.input(arguments)?;
+        let place = ctx.step(segment, index, &self.block).synced();
+        self.block.clone().run(input, place).await
+    }
+
+    /// The input that these arguments are.
+    fn input(&self, arguments: Value) -> Result<Val, BlockError> {
         let refuse = |problems: &[Problem]| {
             let what = format!("the arguments of tool {:?} are not valid", self.name());
             Err(BlockError::invalid("validation_error", &what, problems))
@@ -100,14 +122,10 @@ impl Tool {
         if !problems.is_empty() {
             return refuse(&problems);
         }
-        let input = match self.block.input.parse(root, &input) {
-            Ok(input) => input,
-            Err(problem) => return refuse(&[problem]),
-        };
-        let place = ctx
-            .step(&format!("tool.{}[{id}]", self.name()), 0, &self.block)
-            .synced();
-        self.block.clone().run(input, place).await?.json()
+        self.block
+            .input
+            .parse(root, &input)
+            .or_else(|problem| refuse(&[problem]))
     }
 }
 

@@ -9,8 +9,8 @@ use flowstate_log::error::Remedy;
 use serde_json::Value;
 
 use super::{
-    AmbiguousBlockName, ErrorType, NetworkError, Problem, QueryError, RateLimitError, RecordError, TimeoutError,
-    ToolError, list,
+    AmbiguousBlockName, ErrorType, NetworkError, OutputValidationError, Problem, QueryError, RateLimitError,
+    RecordError, TimeoutError, ToolError, list,
 };
 use crate::model::ModelError;
 use crate::scope::{InstanceError, StateError};
@@ -186,6 +186,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for BlockError {
             .or_else(|| of_type::<TimeoutError>(any))
             .or_else(|| of_type::<RateLimitError>(any))
             .or_else(|| of_type::<ToolError>(any))
+            .or_else(|| of_type::<OutputValidationError>(any))
             .or_else(|| of_type::<AmbiguousBlockName>(any));
         if let Some(error) = typed {
             return error;

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Problem, list};
 use crate::model::ModelError;
 use crate::value::Data;
 
@@ -81,6 +82,24 @@ pub struct AmbiguousBlockName {
 
 impl ErrorType for AmbiguousBlockName {
     const CODE: &'static str = "ambiguous_block_name";
+
+    fn message(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A model's answer has not the shape that was asked for, and could not be mended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("the model's answer is not valid: {}", list(issues))]
+pub struct OutputValidationError {
+    /// The answer as the model wrote it.
+    pub raw_output: String,
+    /// What is wrong with it.
+    pub issues: Vec<Problem>,
+}
+
+impl ErrorType for OutputValidationError {
+    const CODE: &'static str = "output_validation_error";
 
     fn message(&self) -> String {
         self.to_string()

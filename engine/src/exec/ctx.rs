@@ -179,18 +179,24 @@ impl Ctx {
         })
     }
 
-    /// The final records of what a model may see of the session, in order: the newest `turns_max` requests,
-    /// and everything that this one has recorded up to now.
-    pub(crate) async fn history_records(&self, turns_max: Option<usize>) -> Result<Vec<Record>, BlockError> {
-        let run = &self.run;
-        let recorder = &run.recorder;
+    /// Where the final records of what a model may see of the session lie, by request: the newest `turns_max` of them, and
+    /// everything that this one has recorded up to now.
+    pub(crate) async fn history_turns(&self, turns_max: Option<usize>) -> Result<Vec<Vec<u64>>, BlockError> {
+        let recorder = &self.run.recorder;
         recorder.settle().await?;
-        let log = &run.core.log;
-        let positions =
-            projection::items::read(log, recorder.stream(), |items| items.history(recorder.sub(), turns_max))
-                .await
-                .map_err(QueryError::from)?;
-        let records = log.read_positions(recorder.stream(), &positions).await;
+        let (log, stream, sub) = (&self.run.core.log, recorder.stream(), recorder.sub());
+        let turns = projection::items::read(log, stream, |items| items.history(sub, turns_max)).await;
+        Ok(turns.map_err(QueryError::from)?)
+    }
+
+    /// The records of the session at these positions.
+    pub(crate) async fn session_records(&self, positions: &[u64]) -> Result<Vec<Record>, BlockError> {
+        let records = self
+            .run
+            .core
+            .log
+            .read_positions(self.run.recorder.stream(), positions)
+            .await;
         Ok(records.map_err(QueryError::from)?)
     }
 }

@@ -92,6 +92,11 @@ impl Recorder {
         }
     }
 
+    /// Most bytes of the text of one item.
+    pub(crate) fn item_bytes_max(&self) -> usize {
+        self.item_bytes_max
+    }
+
     pub(super) fn stream(&self) -> StreamId {
         self.stream
     }

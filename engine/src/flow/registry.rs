@@ -43,7 +43,7 @@ impl Registry {
         for flow in &flows {
             for (what, root) in flow.blocks() {
                 root.walk(&mut |block| {
-                    if let Some(model) = block.model().filter(|model| !known.contains(model)) {
+                    for model in block.models().filter(|model| !known.contains(model)) {
                         problems.push(format!(
                             "flow {:?}, {what}, block {:?}: no model is named {model:?}; there is {}",
                             flow.kind(),

@@ -152,7 +152,11 @@ impl Emit {
 
     async fn whole(self, body: ItemBody) -> Result<(), RecordError> {
         let visibility = self.audience().sees(&body);
-        self.ctx.recorder().add_whole(self.ctx.place(), visibility, body).await
+        self.ctx
+            .recorder()
+            .add_whole(self.ctx.place(), visibility, body)
+            .await?;
+        Ok(())
     }
 
     async fn open(&self, body: ItemBody) -> Result<u32, RecordError> {

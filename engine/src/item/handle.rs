@@ -75,7 +75,8 @@ impl ComponentHandle {
         let body = component_body(self.component.clone(), data, Some(self.key.clone()))?;
         let visibility = Audience::default().sees(&body);
         let recorder = self.ctx.recorder();
-        Ok(recorder.add_whole(self.ctx.place(), visibility, body).await?)
+        recorder.add_whole(self.ctx.place(), visibility, body).await?;
+        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
 //! What was said before, as a model is shown it. These types are also what records keep; no provider's own form is among them, but
 //! for what only that provider understands ([`Native`]).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::item::Role;
 
 /// One message for a model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum ModelMessage {
     /// The flow's words.
@@ -74,7 +75,7 @@ impl ModelMessage {
 }
 
 /// A part of a user's message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum UserPart {
     /// Words.
@@ -105,7 +106,7 @@ impl UserPart {
 }
 
 /// A part of a model's message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AssistantPart {
     /// Words.
@@ -138,7 +139,7 @@ impl AssistantPart {
 }
 
 /// A model's wish that a tool be run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ToolUse {
     /// The model's id of it; unique within an answer.
@@ -153,7 +154,7 @@ pub struct ToolUse {
 }
 
 /// What a tool gave, as the model sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ToolResult {
     /// The call's id.
@@ -169,7 +170,7 @@ pub struct ToolResult {
 
 /// A provider's own form of a part, opaque to everyone but the adapter that made it. An adapter that does not know `format` leaves
 /// it out and shows the model the part's plain form, if it has one.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Native {
     /// The adapter, its version and the provider: who can read `value`.

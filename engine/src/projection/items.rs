@@ -110,9 +110,9 @@ impl ItemsFold {
         &self.entries
     }
 
-    /// Positions of the final records of what a model may see: requests in the order in which they began,
+    /// Positions of the final records of what a model may see, by turn (request): in the order in which they began,
     /// the newest `turns_max` of them and always `current`, which counts as the newest.
-    pub(crate) fn history(&self, current: SubStreamId, turns_max: Option<usize>) -> Vec<u64> {
+    pub(crate) fn history(&self, current: SubStreamId, turns_max: Option<usize>) -> Vec<Vec<u64>> {
         let (mut turns, mut places) = (Vec::<(SubStreamId, Vec<u64>)>::new(), BTreeMap::new());
         for entry in self
             .entries
@@ -132,7 +132,7 @@ impl ItemsFold {
             .into_iter()
             .skip(skipped)
             .chain(running)
-            .flat_map(|(_, positions)| positions)
+            .map(|(_, positions)| positions)
             .collect()
     }
 }
@@ -236,13 +236,13 @@ mod tests {
         let mut items = ItemsView.empty(STREAM, &name());
         fold(&ItemsView, &mut *items, &history(), &mut Index::default());
         let items = as_any::<ItemsFold>(&*items);
-        assert_eq!(items.history(B, None), [5, 14, 10]);
-        assert_eq!(items.history(A, None), [10, 5, 14]);
-        assert_eq!(items.history(A, Some(1)), [5, 14]);
-        assert_eq!(items.history(A, Some(0)), [5, 14]);
+        assert_eq!(items.history(B, None), [vec![5, 14], vec![10]]);
+        assert_eq!(items.history(A, None), [vec![10], vec![5, 14]]);
+        assert_eq!(items.history(A, Some(1)), [vec![5, 14]]);
+        assert_eq!(items.history(A, Some(0)), [vec![5, 14]]);
         assert_eq!(
             items.history(SubStreamId([1; 16]), Some(2)),
-            [10],
+            [vec![10]],
             "an unknown request is the newest turn, with nothing in it"
         );
     }

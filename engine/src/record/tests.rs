@@ -65,17 +65,36 @@ fn kinds_and_payloads_are_pinned() {
         (
             25,
             "ModelCalled",
-            json!({"model": "m", "instance": "i", "prompt": "p", "history": {"from": 1, "to": 2}, "user": "u"}),
+            json!({"model": "m", "instance": "i", "step": 1, "system": ["p"], "history": {"from": 1, "to": 2},
+            "said": [{"role": "system", "text": "t"}, {"role": "user", "parts": [{"type": "text", "text": "u"},
+            {"type": "file", "media_type": "image/png", "data": "d", "filename": "f"}]}, {"role": "assistant", "parts": []},
+            {"role": "tool", "results": [{"id": "c", "name": "t", "content": "r", "is_error": true}]}], "tools": ["t"]}),
         ),
         (
             26,
             "ModelReplied",
-            json!({"model": "m", "finish": "stop", "usage": {"input_tokens": 1, "output_tokens": 2}, "item": 1}),
+            json!({"model": "m", "instance": "i", "step": 1, "parts": [{"type": "said", "from": 1, "bytes": 2},
+            {"type": "text", "text": "t"}, {"type": "reasoning", "item": 1, "text": "t", "native": {"format": "f", "value": 1}},
+            {"type": "tool_use", "id": "c", "name": "t", "arguments": "{}", "native": {"format": "f", "value": 1}},
+            {"type": "native", "format": "f", "value": 1}, {"type": "source", "item": 1}], "finish": "stop",
+            "usage": {"input_tokens": 1, "output_tokens": 2, "cache_read_tokens": 3, "cache_write_tokens": 4,
+            "reasoning_tokens": 5}, "total": {"input_tokens": 1, "output_tokens": 2}, "item": 1}),
         ),
         (
             27,
             "StateNoted",
             json!({"scope": "project", "operation": "set", "item": change}),
+        ),
+        (
+            28,
+            "ModelFailed",
+            json!({"model": "m", "instance": "i", "step": 1, "kind": "rate_limit", "message": "m", "status": 429,
+            "retry_in_ms": 6}),
+        ),
+        (
+            29,
+            "ToolReturned",
+            json!({"instance": "i", "step": 1, "call": 2, "same_as": 3, "item": 4, "content": "c", "is_error": true}),
         ),
         (30, "RequestCompleted", json!({"output": 1, "same_as": 2, "item": 3})),
         (

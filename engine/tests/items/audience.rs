@@ -10,7 +10,7 @@ use super::support::{completed, emitted};
 fn says(audience: Option<Audience>) -> Block<Value, String> {
     let says = generator::<Value>("says").user(|_, _| "Say something.".to_owned());
     match audience {
-        Some(audience) => says.audience(audience).into_block(),
+        Some(audience) => says.emit_audience(audience).into_block(),
         None => says.into_block(),
     }
 }
@@ -68,7 +68,7 @@ async fn what_is_for_traces_is_in_no_snapshot_and_in_no_prompt() {
     let asks = generator::<Value>("asks").history(History::all());
     let whispers = generator::<Value>("whispers").user(|_, _| "Whisper.".to_owned());
     let chain = sequencer::<Value>("chain")
-        .tap(whispers.audience(Audience::Trace))
+        .tap(whispers.emit_audience(Audience::Trace))
         .tap(says(Some(Audience::History)))
         .tap(listens)
         .then(as_json(asks.into_block()));

@@ -36,12 +36,12 @@ async fn an_action_leaves_its_records_in_order_with_dense_numbers() {
     let expected = ModelCalled {
         model: "scripted".into(),
         instance: format!("{}:root/then[0]:0", accepted.request),
-        prompt: Some("Be brief.".into()),
+        system: Some(vec!["Be brief.".into()]),
         history: Some(HistoryRange {
             from: message,
             to: message,
         }),
-        user: None,
+        ..ModelCalled::default()
     };
     assert_eq!(
         called,

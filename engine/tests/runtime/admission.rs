@@ -222,7 +222,7 @@ async fn sessions_are_listed_newest_first_by_user_and_flow() {
 
 #[tokio::test]
 async fn flows_and_models_that_do_not_fit_together_are_all_named() {
-    let asks = generator::<Value>("g").model("gpt").user(|_, _| "hi".into());
+    let asks = generator::<Value>("g").model("gpt").user(|_, _| "hi".to_owned());
     let asking = flow("chat").action("a", action(asks)).instance("i").expect("a flow");
     let builder = Engine::builder()
         .flow(chat_flow())

@@ -49,12 +49,13 @@ impl Recorder {
     }
 
     /// Adds an item of a block that is whole at once. One that has a key takes the place of the one that had it before.
+    /// Gives its number.
     pub(crate) async fn add_whole(
         &self,
         place: &Place,
         visibility: Visibility,
         body: ItemBody,
-    ) -> Result<(), RecordError> {
+    ) -> Result<u32, RecordError> {
         let mut state = self.state.lock().await;
         self.add_whole_to(&mut state, place, visibility, body).await
     }
@@ -65,7 +66,7 @@ impl Recorder {
         place: &Place,
         visibility: Visibility,
         body: ItemBody,
-    ) -> Result<(), RecordError> {
+    ) -> Result<u32, RecordError> {
         let key = body.key().map(str::to_owned);
         let mut item = self.new_item(state, self.provenance(place), ItemStatus::Completed, visibility, body);
         item.owned_by = place.owned_by(&self.request);
@@ -73,10 +74,11 @@ impl Recorder {
             // The time stays what it was, so that the item stays where it was.
             (item.index, item.ts_ms) = *state.keyed.entry(key).or_insert((item.index, item.ts_ms));
         }
+        let index = item.index;
         self.queue(state, place.origin(), ItemAdded { item: item.clone() }.into())
             .await?;
         self.queue(state, place.origin(), ItemCompleted { item }.into()).await?;
-        Ok(())
+        Ok(index)
     }
 
     /// Shows what the request is about, unless it shows just that.

@@ -1,0 +1,93 @@
+//! Answers that no model should give: none of them harms the request's records.
+
+use flowstate_engine::model::{Finish, ModelEvent, ModelMessage};
+use serde_json::{Value, json};
+
+use super::support::*;
+
+#[tokio::test]
+async fn an_empty_answer_is_an_empty_message() {
+    let ran = run(&Script::new([vec![end(Finish::Stop)]]), asks(), "go".to_owned()).await;
+    assert_eq!(
+        (ran.output(), ran.items()),
+        (&json!(""), vec!["message completed: ".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn ten_megabytes_arrive_whole() {
+    let piece = "0123456789abcde\n".repeat(1_024);
+    let mut events: Events = (0..640).map(|_| text(&piece)).collect();
+    events.push(end(Finish::Length));
+    let ran = run(&Script::new([events]), asks(), "go".to_owned()).await;
+    let Value::String(output) = ran.output() else {
+        panic!("text")
+    };
+    assert_eq!(output.len(), 640 * piece.len());
+    assert!(output.len() >= 10 << 20);
+}
+
+#[tokio::test]
+async fn an_answer_without_bound_fails_whether_it_is_shown_or_not() {
+    let piece = "x".repeat(4 << 20);
+    let huge = || -> Events { (0..16).map(|_| text(&piece)).collect() };
+    for block in [asks(), asks().emit(false)] {
+        let ran = run(&Script::new([huge()]), block, "go".to_owned()).await;
+        assert_eq!(ran.error().code(), "item_too_large");
+    }
+}
+
+#[tokio::test]
+async fn more_calls_than_are_run_at_once_are_told_so() {
+    let many = (0..300).map(|n| call(&n.to_string(), "look", json!({"q": "x"})));
+    let script = Script::new([calls(many), says("done")]);
+    assert_eq!(
+        run(&script, asks().tool(echo("look")), "go".to_owned()).await.output(),
+        "done"
+    );
+    let asked = script.asked();
+    let Some(ModelMessage::Tool { results }) = asked[1].messages.last() else {
+        panic!("results")
+    };
+    assert_eq!(results.len(), 300);
+    let refused: Vec<bool> = results.iter().map(|result| result.is_error).collect();
+    assert_eq!(refused, (0..300).map(|n| n >= 128).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn ids_and_names_may_have_any_characters() {
+    let odd = "../root/then[0]\u{0}:\u{202e}\n";
+    let delta = Ok(ModelEvent::ToolUseDelta {
+        id: odd.into(),
+        name: odd.into(),
+        delta: odd.into(),
+    });
+    let script = Script::new([
+        calls([
+            delta,
+            call(odd, odd, json!({"q": 1})),
+            call(odd, "look", json!({"q": odd})),
+        ]),
+        says("done"),
+    ]);
+    let ran = run(&script, asks().tool(echo("look")), "go".to_owned()).await;
+    assert_eq!(ran.output(), "done");
+    assert!(ran.items()[1].contains("found"), "{:?}", ran.items());
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_after_its_end_is_not_heard() {
+    let script = Script::new([vec![text("yes"), end(Finish::Stop), text(" but no"), end(Finish::Stop)]]);
+    assert_eq!(run(&script, asks(), "go".to_owned()).await.output(), "yes");
+}
+
+#[tokio::test]
+async fn deeply_nested_arguments_and_answers_are_refused_without_harm() {
+    let deep = format!("{{\"q\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let script = Script::new([calls([call("1", "look", &deep)]), says(&deep)]);
+    let block = asks().tool(echo("look")).output::<Query>();
+    assert_eq!(
+        run(&script, block, "go".to_owned()).await.error().code(),
+        "output_validation_error"
+    );
+}

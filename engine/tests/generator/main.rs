@@ -1,0 +1,10 @@
+//! Generators: what a model is shown, what becomes of its answers, and the loop of tools.
+
+mod history;
+mod hostile;
+mod output;
+mod records;
+mod shown;
+mod slots;
+mod support;
+mod tools;
