@@ -18,7 +18,7 @@ use crate::error::{CancelError, EngineOpenError, QueryError, SubmitError};
 use crate::exec::{Accepted, Core, Running, Submission, cancel, recover, submit};
 use crate::flow::Flow;
 use crate::flow::registry::Registry;
-use crate::model::{Model, ScriptedModel};
+use crate::model::{Model, Models, Resolver};
 use crate::principal::Principal;
 use crate::projection::session::List;
 use crate::projection::{self, RequestRow, SessionSummary};
@@ -44,7 +44,8 @@ pub struct Engine {
 #[derive(Default)]
 pub struct EngineBuilder {
     flows: Vec<Flow>,
-    models: Vec<Arc<dyn Model>>,
+    models: Models,
+    own: Vec<Arc<dyn Model>>,
     timer: Option<Arc<dyn Timer>>,
 }
 
@@ -55,9 +56,16 @@ impl EngineBuilder {
         self
     }
 
-    /// Adds a model under its name. The first one is the default; without any, that is [`ScriptedModel`].
+    /// The models that flows may name, and how they are reached. Without this, no environment is read, and there are the scripted model
+    /// and those of [`EngineBuilder::model`].
+    pub fn models(mut self, models: Models) -> Self {
+        self.models = models;
+        self
+    }
+
+    /// Adds a model under its name to those of [`EngineBuilder::models`]. The first one is the default if no other is declared.
     pub fn model(mut self, model: Arc<dyn Model>) -> Self {
-        self.models.push(model);
+        self.own.push(model);
         self
     }
 
@@ -68,12 +76,10 @@ impl EngineBuilder {
     }
 
     /// Opens the log with the engine's views, closes what was open when it was last stopped, and is ready.
-    pub async fn open(mut self, storage: impl Into<Storage>) -> Result<Engine, EngineOpenError> {
+    pub async fn open(self, storage: impl Into<Storage>) -> Result<Engine, EngineOpenError> {
         let mut storage = storage.into();
-        if self.models.is_empty() {
-            self.models.push(Arc::new(ScriptedModel::default()));
-        }
-        let registry = Registry::new(self.flows, self.models).map_err(EngineOpenError::Assembly)?;
+        let models = self.own.into_iter().fold(self.models, Models::model);
+        let registry = Registry::new(self.flows, models).map_err(EngineOpenError::Assembly)?;
         storage.views().extend(projection::views());
         let payload_bytes_max = storage.limits().payload_bytes_max;
         let log = match tokio::task::spawn_blocking(move || storage.open()).await {
@@ -147,6 +153,11 @@ impl Engine {
     /// The flow of this kind.
     pub fn flow(&self, kind: &str) -> Option<&Arc<Flow>> {
         self.core.registry.flow(kind)
+    }
+
+    /// The models that flows may name.
+    pub fn models(&self) -> &Resolver {
+        self.core.registry.models()
     }
 
     /// The log, for reading.

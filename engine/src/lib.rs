@@ -93,6 +93,7 @@ pub mod prelude {
     pub use schemars::{self, JsonSchema};
     pub use serde::{self, Deserialize, Serialize};
 
+    pub use crate::model::Models;
     pub use crate::{
         Action, Block, BlockError, Choice, Ctx, Data, Emission, Engine, ErrorType, Flow, FlowError, History, IntoBlock,
         Repair, Rescued, Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code,

@@ -24,14 +24,13 @@ use serde_json::{Map, Value};
 
 use super::answer::Answer;
 use super::{Block, Body, Edge, IntoBlock, Tool, ViaGenerator};
-use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::item::Audience;
-use crate::model::{ProviderTool, Search};
+use crate::model::{ModelChoice, ProviderTool, Search};
 use crate::scope::Views;
 use crate::value::{Data, Val};
 use drive::Spec;
-use prompt::{Before, Fill, Slot, Slots, made};
+use prompt::{Before, Slot, Slots, made};
 use shape::Shape;
 use tools::Tools;
 
@@ -47,7 +46,7 @@ const STEPS_MAX: u32 = 8;
 pub fn generator<I: Data>(name: impl Into<String>) -> Generator<I> {
     Generator {
         name: name.into(),
-        model: Asked::Default,
+        model: Slot::Fixed(ModelChoice::default()),
         slots: Slots::default(),
         tools: Vec::new(),
         emission: Emission::default(),
@@ -70,7 +69,7 @@ pub fn generator<I: Data>(name: impl Into<String>) -> Generator<I> {
 /// it, or a future of that.
 pub struct Generator<I, O = String> {
     name: String,
-    model: Asked<I>,
+    model: Slot<I, ModelChoice>,
     slots: Slots<I>,
     tools: Vec<Tool>,
     emission: Emission,
@@ -86,46 +85,26 @@ pub struct Generator<I, O = String> {
     _output: PhantomData<fn() -> O>,
 }
 
-/// Which model is asked.
-pub(super) enum Asked<I> {
-    Default,
-    Named(Vec<String>),
-    Made(Fill<I, Vec<String>>),
-}
-
-impl<I> Asked<I> {
-    async fn names(&self, input: &I, ctx: &Ctx) -> Result<Vec<String>, BlockError> {
-        match self {
-            Self::Default => Ok(Vec::new()),
-            Self::Named(names) => Ok(names.clone()),
-            Self::Made(make) => make(input, ctx.clone()).await,
-        }
-    }
-}
-
 impl<I: Data, O: Data> Generator<I, O> {
-    /// The model that it asks: `openai/gpt-5-mini`, `anthropic/..`, `preset/fast`, `intent/chat`, or the name of one that the engine was
-    /// given. Without this, the engine's default.
-    pub fn model(self, name: impl Into<String>) -> Self {
-        self.models([name])
-    }
-
-    /// Models in the order in which they are tried: one that fails before it says anything gives way to the next.
-    pub fn models<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        if names.is_empty() {
+    /// The model that it asks: `openai/gpt-5-mini`, `anthropic/..`, `preset/fast`, `intent/chat`, the name of one that the engine was given,
+    /// or a model itself. Of several, in an array, each is tried in that order: one that fails before it says anything gives way to
+    /// the next. Without this, the engine's default.
+    pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
+        let model = model.into();
+        if !model.is_default() && model.names().next().is_none() {
             self.problems.push("its list of models is empty".into());
         }
-        self.model = Asked::Named(names);
+        self.model = Slot::Fixed(model);
         self
     }
 
-    /// The model, by a function that gives its name.
-    pub fn model_with<R, M>(mut self, name: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
+    /// The same, by a function. It is asked once, before the first step.
+    pub fn model_with<T, R, M>(mut self, model: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
     where
-        R: Answer<String, M>,
+        T: Into<ModelChoice> + Send + 'static,
+        R: Answer<T, M>,
     {
-        self.model = Asked::Made(made(name, |name: String| vec![name]));
+        self.model = Slot::Made(made(model, T::into));
         self
     }
 
@@ -317,7 +296,11 @@ impl<I: Data, O: Data> IntoBlock<I, O, ViaGenerator> for Generator<I, O> {
                 .map_err(|why| problems.push(format!("its output has no schema: {why}")))
                 .ok()
         });
-        let (models, tools) = (self.model.fixed(), slots.tools.blocks());
+        let models = match &self.model {
+            Slot::Fixed(choice) => choice.references().map(Into::into).collect(),
+            Slot::Made(_) => Vec::new(),
+        };
+        let tools = slots.tools.blocks();
         let spec = Arc::new(Spec {
             model: self.model,
             slots,
@@ -338,15 +321,5 @@ impl<I: Data, O: Data> IntoBlock<I, O, ViaGenerator> for Generator<I, O> {
         let views = self.views;
         Block::new(self.name, Body::Generator { code, tools }, problems)
             .with(|def| (def.models, def.views) = (models, views.into()))
-    }
-}
-
-impl<I> Asked<I> {
-    /// The names that are known when the flow is built.
-    fn fixed(&self) -> Vec<Arc<str>> {
-        match self {
-            Self::Named(names) => names.iter().map(|name| name.as_str().into()).collect(),
-            Self::Default | Self::Made(_) => Vec::new(),
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::block::History;
 use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
 use crate::item::{Emit, Phase};
-use crate::model::{Model, ModelMessage};
+use crate::model::{ModelChoice, ModelError, ModelMessage, Resolved};
 use crate::projection;
 use crate::record::{Fact, ScopeKind};
 use crate::scope::{StateRef, Views};
@@ -88,6 +88,11 @@ impl Ctx {
     /// The messages of the session that a generator with this history would show its model, this request's up to now included.
     pub async fn history(&self, history: History) -> Result<Vec<ModelMessage>, BlockError> {
         Ok(history.read(self).await?.0)
+    }
+
+    /// The models that a name, or a list of names, means now; `ModelChoice::default()` asks for the default model. Nothing is asked of them.
+    pub fn resolve_model(&self, asked: impl Into<ModelChoice>) -> Result<Resolved, ModelError> {
+        self.run.core.registry.models().resolve(asked)
     }
 
     /// Waits until everything that the request appended so far is durable and visible to every reader.
@@ -169,14 +174,6 @@ impl Ctx {
     /// What the run knows of a state; `None` for the project of a session that has none.
     pub(crate) fn scope(&self, kind: ScopeKind) -> Option<&RunScope> {
         self.run.scopes.get(kind)
-    }
-
-    /// The model of this name, or the default one.
-    pub(crate) fn model(&self, name: Option<&str>) -> Result<Arc<dyn Model>, BlockError> {
-        self.run.core.registry.model(name).cloned().ok_or_else(|| {
-            let name = name.unwrap_or("(default)");
-            BlockError::new("unknown_model", format!("no model is named {name:?}"))
-        })
     }
 
     /// Where the final records of what a model may see of the session lie, by request: the newest `turns_max` of them, and

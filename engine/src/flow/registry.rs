@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use crate::flow::Flow;
-use crate::model::Model;
+use crate::model::{Models, Resolver};
 use crate::record::ScopeKind;
 
-/// Flows by kind, models by name. The first model is the default.
+/// Flows by kind, models by name.
 pub(crate) struct Registry {
     flows: Vec<Arc<Flow>>,
-    models: Vec<Arc<dyn Model>>,
+    models: Resolver,
 }
 
 impl Registry {
-    /// `Err` lists everything that does not fit together. `models` is not empty.
-    pub(crate) fn new(flows: Vec<Flow>, models: Vec<Arc<dyn Model>>) -> Result<Self, Vec<String>> {
+    /// `Err` lists everything that does not fit together. That a model can't be reached now is no such thing.
+    pub(crate) fn new(flows: Vec<Flow>, models: Models) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         for (index, flow) in flows.iter().enumerate() {
             if flows[..index].iter().any(|earlier| earlier.kind() == flow.kind()) {
@@ -34,22 +34,14 @@ impl Registry {
                 }
             }
         }
-        for (index, model) in models.iter().enumerate() {
-            if models[..index].iter().any(|earlier| earlier.name() == model.name()) {
-                problems.push(format!("two models have the name {:?}", model.name()));
-            }
-        }
-        let known: Vec<&str> = models.iter().map(|model| model.name()).collect();
+        let (models, wrong) = models.assemble();
+        problems.extend(wrong);
         for flow in &flows {
             for (what, root) in flow.blocks() {
                 root.walk(&mut |block| {
-                    for model in block.models().filter(|model| !known.contains(model)) {
-                        problems.push(format!(
-                            "flow {:?}, {what}, block {:?}: no model is named {model:?}; there is {}",
-                            flow.kind(),
-                            block.name(),
-                            known.join(", ")
-                        ));
+                    for error in block.models().filter_map(|model| models.check(model).err()) {
+                        let (kind, name) = (flow.kind(), block.name());
+                        problems.push(format!("flow {kind:?}, {what}, block {name:?}: {error}"));
                     }
                 });
             }
@@ -71,12 +63,9 @@ impl Registry {
         self.flows.iter().find(|flow| flow.kind() == kind)
     }
 
-    /// The model of this name, or the default one.
-    pub(crate) fn model(&self, name: Option<&str>) -> Option<&Arc<dyn Model>> {
-        match name {
-            Some(name) => self.models.iter().find(|model| model.name() == name),
-            None => self.models.first(),
-        }
+    /// What names of models mean.
+    pub(crate) fn models(&self) -> &Resolver {
+        &self.models
     }
 }
 
@@ -88,7 +77,7 @@ mod tests {
     use super::*;
     use crate::block::{generator, handler, router, sequencer};
     use crate::flow::{FlowBuilder, action, flow};
-    use crate::model::ScriptedModel;
+    use crate::model::{Model, ScriptedModel};
     use crate::scope::{scope, view};
 
     #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -122,7 +111,7 @@ mod tests {
             built(flow("a").action("echo", action(echo()))),
         ];
         let small = || Arc::new(ScriptedModel::new(0)) as Arc<dyn Model>;
-        let problems = Registry::new(flows, vec![small(), small()])
+        let problems = Registry::new(flows, Models::new().model(small()).model(small()))
             .err()
             .expect("many problems");
         let name = small().name().to_owned();

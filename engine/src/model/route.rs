@@ -16,12 +16,12 @@ pub enum Protocol {
     Google,
 }
 
-/// The way to one model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The way to one model. `Debug` hides the key and what headers say.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Route {
     /// The model's whole name, as records and errors have it: `openai/gpt-5-mini`.
     pub name: String,
-    /// Whose options of a call are meant for it: `openai`, `anthropic`, `google`.
+    /// Whose options of a call are meant for it: `openai`, `openai-chat`, `anthropic`, `google`; a gateway's, through a gateway.
     pub provider: String,
     /// How it is spoken to.
     pub protocol: Protocol,
@@ -35,6 +35,22 @@ pub struct Route {
     pub headers: Vec<(String, String)>,
     /// How long is waited.
     pub timeouts: Timeouts,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Route")
+            .field("name", &self.name)
+            .field("provider", &self.provider)
+            .field("protocol", &self.protocol)
+            .field("model", &self.model)
+            .field("key", &self.key)
+            .field("base_url", &self.base_url)
+            .field("headers", &headers)
+            .field("timeouts", &self.timeouts)
+            .finish()
+    }
 }
 
 /// How long a call of a model waits. A call as a whole has no limit: an answer may take long, as long as something comes.

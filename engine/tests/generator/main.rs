@@ -1,5 +1,6 @@
 //! Generators: what a model is shown, what becomes of its answers, and the loop of tools.
 
+mod chain;
 mod history;
 mod hostile;
 mod output;

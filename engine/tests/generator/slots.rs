@@ -150,7 +150,7 @@ fn what_is_wrong_with_a_generator_is_told_when_the_flow_is_built() {
     let none: [&str; 0] = [];
     for (block, problem) in [
         (generator::<String>("g"), "nothing to answer"),
-        (asks().models(none), "list of models is empty"),
+        (asks().model(none), "list of models is empty"),
         (asks().steps_max(0), "steps_max is 0"),
         (asks().repair(flowstate_engine::Repair::fail()), ".output::<T>()"),
         (asks().provider_options("openai", json!(1)), "\"openai\""),

@@ -1,4 +1,5 @@
-//! One question to a model and its answer, both recorded: the question before it is asked, the answer before the loop goes on.
+//! One question to a model and its answer, both recorded: the question before it is asked, the answer before the loop goes on. A model
+//! that fails before it says anything is asked again, then the next one is: what follows from a failure is in `model/chain`.
 
 use futures_util::StreamExt;
 
@@ -9,60 +10,42 @@ use super::prompt::Prompt;
 use super::turn::{Reply, Turn};
 use crate::error::BlockError;
 use crate::exec::Ctx;
-use crate::model::{Model, ModelError, ModelErrorKind, ModelMessage, ModelRequest};
-use crate::record::{ModelCalled, ModelReplied};
+use crate::model::{
+    Candidate, Chain, Finish, ModelError, ModelErrorKind, ModelMessage, ModelRequest, Resolved, Then, Usage,
+};
+use crate::record::{ModelCalled, ModelFailed, ModelReplied};
 
 /// Asks for the turn's next answer.
 pub(super) async fn ask<I: Send + Sync + 'static>(
     spec: &Spec<I>,
-    input: &I,
+    resolved: Resolved,
     prompt: &mut Prompt,
     turn: &Turn,
     shown: Shown,
     ctx: &Ctx,
 ) -> Result<Reply, BlockError> {
-    let step = u32::try_from(turn.steps().len()).unwrap_or(u32::MAX);
     let request = spec.request(prompt, turn);
     if request.messages.is_empty() {
         let what = "there is no prompt, no history and no user's message to answer";
         return Err(BlockError::new("empty_prompt", what));
     }
-    let name = spec.model.names(input, ctx).await?;
-    let model = ctx.model(name.first().map(String::as_str))?;
-    let said = match turn.steps().last() {
-        None => prompt.to_record(),
-        Some(last) => last.correction.iter().map(ModelMessage::user).collect(),
+    let mut asking = Asking {
+        step: u32::try_from(turn.steps().len()).unwrap_or(u32::MAX),
+        chain: Chain::new(resolved),
+        structured: spec.shape.is_some(),
+        shown,
+        ctx,
     };
-    let (system, tools) = prompt.changes();
-    ctx.record(ModelCalled {
-        model: model.name().to_owned(),
-        instance: ctx.instance(),
-        step,
-        system,
-        history: prompt.range.filter(|_| step == 0),
-        said,
-        tools,
-    })
-    .await?;
-    ctx.durable().await?;
-    let mut hearing = Hearing::new(ctx, shown, step, spec.shape.is_some());
-    let answered = listen(&*model, request, &mut hearing).await?;
-    let (finish, usage) = match answered {
-        Ok(end) => end,
-        Err(error) => {
-            hearing.fail().await?;
-            return Err(error.into());
-        }
-    };
-    let (reply, parts) = hearing.end(model.name(), finish, usage).await?;
+    let (hearing, model, (finish, usage)) = asking.until_answered(&request, prompt, turn).await?;
+    let (reply, parts) = hearing.end(&model, finish, usage).await?;
     let mut total = turn.usage();
     if let Some(usage) = reply.usage {
         *total.get_or_insert_default() += usage;
     }
     ctx.record(ModelReplied {
-        model: reply.model.clone(),
+        model,
         instance: ctx.instance(),
-        step,
+        step: asking.step,
         parts,
         finish: reply.finish.clone(),
         usage: reply.usage,
@@ -73,26 +56,108 @@ pub(super) async fn ask<I: Send + Sync + 'static>(
     Ok(reply)
 }
 
-type End = (crate::model::Finish, Option<crate::model::Usage>);
+type End = (Finish, Option<Usage>);
 
-/// Hears an answer to its end. The outer error is one of recording it.
-async fn listen(
-    model: &dyn Model,
-    request: ModelRequest,
-    hearing: &mut Hearing<'_>,
-) -> Result<Result<End, ModelError>, BlockError> {
-    let mut events = model.stream(request);
-    loop {
-        match events.next().await {
-            Some(Ok(event)) => {
-                if let Some(end) = hearing.hear(event).await? {
-                    return Ok(Ok(end));
+/// One question, whoever answers it.
+struct Asking<'a> {
+    step: u32,
+    chain: Chain,
+    structured: bool,
+    shown: Shown,
+    ctx: &'a Ctx,
+}
+
+impl<'a> Asking<'a> {
+    /// The answer as it was heard, and who gave it.
+    async fn until_answered(
+        &mut self,
+        request: &ModelRequest,
+        prompt: &mut Prompt,
+        turn: &Turn,
+    ) -> Result<(Hearing<'a>, String, End), BlockError> {
+        let mut asked = None;
+        loop {
+            let Some(candidate) = self.chain.current().cloned() else {
+                return Err(BlockError::new("unknown_model", "there is no model to ask"));
+            };
+            let model = candidate.model.name().to_owned();
+            // The same question to the same model is recorded once.
+            if asked.as_ref() != Some(&model) {
+                self.record_call(model.clone(), prompt, turn).await?;
+                asked = Some(model.clone());
+            }
+            let mut hearing = Hearing::new(self.ctx, self.shown, self.step, self.structured);
+            let error = match self.listen(&candidate, request.clone(), &mut hearing).await? {
+                Ok(end) => return Ok((hearing, model, end)),
+                Err(error) => error,
+            };
+            hearing.fail().await?;
+            let failed = |retry_in_ms| ModelFailed {
+                model: model.clone(),
+                instance: self.ctx.instance(),
+                step: self.step,
+                kind: error.kind,
+                message: error.message.clone(),
+                status: error.status,
+                retry_in_ms,
+            };
+            match self.chain.failed(error.clone()) {
+                Then::Wait(pause) => {
+                    let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                    self.ctx.record(failed(Some(ms))).await?;
+                    self.ctx.wait(pause).await;
+                }
+                Then::Next => self.ctx.record(failed(None)).await?,
+                Then::GiveUp(last) => {
+                    self.ctx.record(failed(None)).await?;
+                    return Err(last.into());
                 }
             }
-            Some(Err(error)) => return Ok(Err(error)),
-            None => {
-                let cut = ModelError::new(model.name(), ModelErrorKind::Cut, "its answer broke off");
-                return Ok(Err(cut));
+        }
+    }
+
+    /// On return it is durable, and all that led to it.
+    async fn record_call(&self, model: String, prompt: &mut Prompt, turn: &Turn) -> Result<(), BlockError> {
+        let (system, tools) = prompt.changes();
+        let said = match turn.steps().last() {
+            None => prompt.to_record(),
+            Some(last) => last.correction.iter().map(ModelMessage::user).collect(),
+        };
+        self.ctx
+            .record(ModelCalled {
+                model,
+                instance: self.ctx.instance(),
+                step: self.step,
+                system,
+                history: prompt.range.filter(|_| self.step == 0),
+                said,
+                tools,
+            })
+            .await?;
+        Ok(self.ctx.durable().await?)
+    }
+
+    /// Hears an answer to its end. The outer error is one of recording it.
+    async fn listen(
+        &mut self,
+        candidate: &Candidate,
+        request: ModelRequest,
+        hearing: &mut Hearing<'_>,
+    ) -> Result<Result<End, ModelError>, BlockError> {
+        let mut events = candidate.model.stream(candidate.settle(request));
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => {
+                    self.chain.answering();
+                    if let Some(end) = hearing.hear(event).await? {
+                        return Ok(Ok(end));
+                    }
+                }
+                Some(Err(error)) => return Ok(Err(error)),
+                None => {
+                    let (model, what) = (candidate.model.name(), "its answer broke off");
+                    return Ok(Err(ModelError::new(model, ModelErrorKind::Cut, what)));
+                }
             }
         }
     }

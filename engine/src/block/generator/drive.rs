@@ -3,21 +3,21 @@
 
 use serde_json::{Map, Value};
 
+use super::ask;
 use super::calls;
 use super::emission::{Emission, Shown};
-use super::prompt::{Prompt, Slots};
+use super::prompt::{Prompt, Slot, Slots};
 use super::shape::Shape;
 use super::turn::{Next, Turn};
-use super::{Asked, ask};
 use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::item::Audience;
-use crate::model::{ModelRequest, ProviderTool, Search};
+use crate::model::{ModelChoice, ModelRequest, ProviderTool, Resolved, Search};
 use crate::value::{Recorded, Val};
 
 /// What is declared of a generator.
 pub(super) struct Spec<I> {
-    pub(super) model: Asked<I>,
+    pub(super) model: Slot<I, ModelChoice>,
     pub(super) slots: Slots<I>,
     pub(super) emission: Emission,
     pub(super) audience: Option<Audience>,
@@ -36,7 +36,7 @@ impl<I: Send + Sync + 'static> Spec<I> {
         let shown = Shown::new(self.emission, self.audience, ctx.phase(), ctx.is_in_tool());
         let mut turn = Turn::new(self.steps_max);
         let mut prompt = self.slots.fill(input, ctx).await?;
-        let mut refilled = 0;
+        let (mut refilled, mut resolved) = (0, None::<Resolved>);
         loop {
             match turn.next() {
                 Next::Ask { step } => {
@@ -44,7 +44,11 @@ impl<I: Send + Sync + 'static> Spec<I> {
                         self.slots.refill(&mut prompt, input, ctx).await?;
                         refilled = step;
                     }
-                    let reply = ask::ask(self, input, &mut prompt, &turn, shown, ctx).await?;
+                    let resolved = match &resolved {
+                        Some(resolved) => resolved,
+                        None => &*resolved.insert(ctx.resolve_model(self.model.fill(input, ctx).await?)?),
+                    };
+                    let reply = ask::ask(self, resolved.clone(), &mut prompt, &turn, shown, ctx).await?;
                     turn.replied(reply);
                 }
                 Next::Run { step, calls } => calls::run(&mut turn, step, &calls, &prompt.tools, shown, ctx).await?,

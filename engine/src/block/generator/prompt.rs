@@ -23,7 +23,7 @@ pub(super) enum Slot<I, T> {
 }
 
 impl<I, T: Clone> Slot<I, T> {
-    async fn fill(&self, input: &I, ctx: &Ctx) -> Result<T, BlockError> {
+    pub(super) async fn fill(&self, input: &I, ctx: &Ctx) -> Result<T, BlockError> {
         match self {
             Self::Fixed(value) => Ok(value.clone()),
             Self::Made(make) => make(input, ctx.clone()).await,

@@ -1,0 +1,626 @@
+//! Tables of what names mean under which variables. Nothing is connected: what would be is kept as the way there.
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::*;
+use crate::model::{ModelEvent, Models, ScriptedModel, Secret};
+
+/// A model that is its route.
+struct Routed(String);
+
+impl Model for Routed {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn stream(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
+        stream::empty().boxed()
+    }
+}
+
+type Routes = Arc<Mutex<Vec<Route>>>;
+
+/// With these variables, and the ways that were connected.
+fn models(variables: &[(&'static str, &'static str)]) -> (Models, Routes) {
+    let variables = variables.to_vec();
+    let routes = Routes::default();
+    let kept = Arc::clone(&routes);
+    let models = Models::new()
+        .env(move |name| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+        .connect(Arc::new(move |route| {
+            kept.lock().push(route.clone());
+            Ok(Arc::new(Routed(route.name.clone())) as Arc<dyn Model>)
+        }));
+    (models, routes)
+}
+
+fn resolver(variables: &[(&'static str, &'static str)]) -> (Resolver, Routes) {
+    let (models, routes) = models(variables);
+    (models.build().expect("models"), routes)
+}
+
+fn names(resolved: &Resolved) -> Vec<&str> {
+    resolved
+        .candidates
+        .iter()
+        .map(|candidate| candidate.model.name())
+        .collect()
+}
+
+/// The way to one model.
+fn route(variables: &[(&'static str, &'static str)], name: &str) -> Route {
+    let (resolver, routes) = resolver(variables);
+    resolver.resolve(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    routes.lock().remove(0)
+}
+
+const OPENAI: (&str, &str) = ("OPENAI_API_KEY", "o");
+const ANTHROPIC: (&str, &str) = ("ANTHROPIC_API_KEY", "a");
+const GOOGLE: (&str, &str) = ("GOOGLE_GENERATIVE_AI_API_KEY", "g");
+const VERCEL: (&str, &str) = ("AI_GATEWAY_API_KEY", "v");
+const OPENROUTER: (&str, &str) = ("OPENROUTER_API_KEY", "r");
+
+#[test]
+fn a_provider_is_reached_directly_then_through_the_first_gateway() {
+    for (variables, name, expected, id, key) in [
+        (&[OPENAI][..], "gpt-5", "openai/gpt-5", "gpt-5", "o"),
+        (&[OPENAI], "openai-chat/gpt-5", "openai-chat/gpt-5", "gpt-5", "o"),
+        (
+            &[ANTHROPIC],
+            "anthropic/claude-opus-5-5",
+            "anthropic/claude-opus-5-5",
+            "claude-opus-5-5",
+            "a",
+        ),
+        (&[GOOGLE], "google/gemini-x", "google/gemini-x", "gemini-x", "g"),
+        (
+            &[("GEMINI_API_KEY", "g")],
+            "gemini-x",
+            "google/gemini-x",
+            "gemini-x",
+            "g",
+        ),
+        (
+            &[("GEMINI_API_KEY", "2"), ("GOOGLE_API_KEY", "1")],
+            "gemini-x",
+            "google/gemini-x",
+            "gemini-x",
+            "1",
+        ),
+        (
+            &[("GOOGLE_API_KEY", "2"), GOOGLE],
+            "gemini-x",
+            "google/gemini-x",
+            "gemini-x",
+            "g",
+        ),
+        (&[VERCEL], "gpt-5", "vercel/openai/gpt-5", "openai/gpt-5", "v"),
+        (
+            &[VERCEL],
+            "openai-chat/gpt-5",
+            "vercel/openai/gpt-5",
+            "openai/gpt-5",
+            "v",
+        ),
+        (
+            &[OPENROUTER],
+            "claude-opus-5.5",
+            "openrouter/anthropic/claude-opus-5.5",
+            "anthropic/claude-opus-5.5",
+            "r",
+        ),
+        (
+            &[OPENROUTER, VERCEL],
+            "google/gemini-x",
+            "vercel/google/gemini-x",
+            "google/gemini-x",
+            "v",
+        ),
+        (&[VERCEL, OPENAI], "gpt-5", "openai/gpt-5", "gpt-5", "o"),
+        (
+            &[VERCEL, OPENAI],
+            "claude-x",
+            "vercel/anthropic/claude-x",
+            "anthropic/claude-x",
+            "v",
+        ),
+        (
+            &[VERCEL, OPENAI],
+            "vercel/openai/gpt-5",
+            "vercel/openai/gpt-5",
+            "openai/gpt-5",
+            "v",
+        ),
+        (
+            &[OPENROUTER],
+            "openrouter/meta-llama/l:free",
+            "openrouter/meta-llama/l:free",
+            "meta-llama/l:free",
+            "r",
+        ),
+        (&[("OPENAI_API_KEY", " o\n")], "gpt-5", "openai/gpt-5", "gpt-5", "o"),
+    ] {
+        let route = route(variables, name);
+        assert_eq!((route.name.as_str(), route.model.as_str()), (expected, id), "{name}");
+        assert_eq!(route.key, Some(Secret::new(key)), "{name}");
+        let (via, _) = expected.split_once('/').expect("a slash");
+        assert_eq!(route.provider, via, "options are those of whom the call is sent to");
+    }
+}
+
+#[test]
+fn whom_nothing_leads_to_is_told_with_the_variables_that_would() {
+    for (variables, name, expected) in [
+        (
+            &[][..],
+            "gpt-5",
+            &[
+                "OPENAI_API_KEY",
+                "AI_GATEWAY_API_KEY",
+                "OPENROUTER_API_KEY",
+                "openai/gpt-5",
+            ][..],
+        ),
+        (
+            &[OPENAI],
+            "claude-x",
+            &[
+                "ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
+                "AI_GATEWAY_API_KEY",
+                "anthropic/claude-x",
+            ],
+        ),
+        (
+            &[("GOOGLE_API_KEY", "  ")],
+            "gemini-x",
+            &["GOOGLE_GENERATIVE_AI_API_KEY or GOOGLE_API_KEY or GEMINI_API_KEY"],
+        ),
+        (
+            &[OPENAI, OPENROUTER],
+            "vercel/openai/gpt-5",
+            &["set AI_GATEWAY_API_KEY", "vercel/openai/gpt-5"],
+        ),
+        (&[VERCEL], "openrouter/openai/gpt-5", &["set OPENROUTER_API_KEY"]),
+        (
+            &[],
+            "preset/fast",
+            &[
+                "preset/fast",
+                "openai/gpt-5.4-mini",
+                "OPENAI_API_KEY",
+                "ANTHROPIC_API_KEY",
+                "GEMINI_API_KEY",
+            ],
+        ),
+        (&[], "preset/none", &["no such preset"]),
+        (&[], "gtp-5", &["no model is named \"gtp-5\""]),
+    ] {
+        let (resolver, routes) = resolver(variables);
+        let error = resolver.resolve(name).expect_err(name);
+        assert_eq!((error.kind, error.retryable), (ModelErrorKind::Unavailable, false));
+        let said = error.to_string();
+        assert!(expected.iter().all(|part| said.contains(part)), "{said}");
+        assert!(!said.contains("from_env"), "the environment was read: {said}");
+        assert_eq!(resolver.names(name).expect_err(name), error);
+        assert!(routes.lock().is_empty());
+    }
+    let unread = Models::new()
+        .build()
+        .expect("models")
+        .resolve("gpt-5")
+        .expect_err("no key");
+    assert!(unread.to_string().contains("Models::from_env()"), "{unread}");
+}
+
+#[test]
+fn addresses_and_headers_are_those_of_the_vendors_variables() {
+    let url = |name, value| (name, value);
+    let route_ = route(
+        &[
+            OPENAI,
+            url("OPENAI_BASE_URL", "https://proxy.example/v1/"),
+            ("OPENAI_ORG_ID", "org"),
+            ("OPENAI_PROJECT_ID", "p"),
+        ],
+        "gpt-5",
+    );
+    assert_eq!(route_.base_url.as_deref(), Some("https://proxy.example/v1"));
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        route_.headers,
+        [header("openai-organization", "org"), header("openai-project", "p")]
+    );
+    assert_eq!(route_.protocol, Protocol::OpenAiResponses);
+
+    let local = route(
+        &[url("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1"), VERCEL],
+        "openai-chat/llama3",
+    );
+    assert_eq!(
+        (local.key, local.protocol),
+        (None, Protocol::OpenAiChat),
+        "a server that needs no key goes before a gateway"
+    );
+    assert_eq!(local.base_url.as_deref(), Some("http://127.0.0.1:11434/v1"));
+
+    let token = route(
+        &[
+            ("ANTHROPIC_AUTH_TOKEN", "t"),
+            url("ANTHROPIC_BASE_URL", "https://claude.example"),
+        ],
+        "claude-x",
+    );
+    assert_eq!((token.key.clone(), token.protocol), (None, Protocol::Anthropic));
+    assert_eq!(token.headers, [header("authorization", "Bearer t")]);
+    assert_eq!(token.base_url.as_deref(), Some("https://claude.example"));
+    assert!(!format!("{token:?}").contains("Bearer"), "{token:?}");
+    let both = route(&[("ANTHROPIC_AUTH_TOKEN", "t"), ANTHROPIC], "claude-x");
+    assert_eq!(
+        (both.key, both.headers),
+        (Some(Secret::new("a")), Vec::new()),
+        "the key goes before the token"
+    );
+
+    let google = route(
+        &[GOOGLE, url("GOOGLE_GEMINI_BASE_URL", "https://gemini.example")],
+        "gemini-x",
+    );
+    assert_eq!(
+        (google.base_url.as_deref(), google.protocol),
+        (Some("https://gemini.example"), Protocol::Google)
+    );
+
+    for (key, name, address) in [
+        (VERCEL, "vercel/openai/x", "https://ai-gateway.vercel.sh/v1"),
+        (OPENROUTER, "openrouter/openai/x", "https://openrouter.ai/api/v1"),
+    ] {
+        let route = route(
+            &[
+                key,
+                url("OPENAI_BASE_URL", "https://proxy.example"),
+                ("OPENAI_ORG_ID", "org"),
+            ],
+            name,
+        );
+        assert_eq!(
+            (route.base_url.as_deref(), route.protocol),
+            (Some(address), Protocol::OpenAiChat)
+        );
+        assert!(route.headers.is_empty(), "a gateway is not told what OpenAI is");
+    }
+    let (resolver, _) = resolver(&[url("ANTHROPIC_BASE_URL", "https://claude.example")]);
+    assert!(resolver.resolve("claude-x").is_err(), "an address alone is no key");
+}
+
+#[test]
+fn what_is_declared_goes_before_the_environment() {
+    let (declared, routes) = models(&[OPENAI, ("OPENAI_BASE_URL", "https://env.example"), VERCEL]);
+    let resolver = declared
+        .key("openai", "declared")
+        .base_url("openai", "https://code.example/")
+        .base_url("openai-chat", "http://localhost:8000/v1")
+        .key("vercel", "code")
+        .timeouts(Timeouts {
+            connect: std::time::Duration::from_millis(7),
+            ..Timeouts::default()
+        })
+        .build()
+        .expect("models");
+    for name in ["openai/x", "openai-chat/x", "vercel/openai/x"] {
+        resolver.resolve(name).expect(name);
+    }
+    let routes = routes.lock();
+    let seen: Vec<_> = routes
+        .iter()
+        .map(|route| {
+            (
+                route.key.as_ref().map(Secret::expose),
+                route.base_url.as_deref().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Some("declared"), "https://code.example"),
+            (None, "http://localhost:8000/v1"),
+            (Some("code"), "https://ai-gateway.vercel.sh/v1"),
+        ],
+        "a server of its own is not told OpenAI's key"
+    );
+    assert!(routes.iter().all(|route| route.timeouts.connect.as_millis() == 7));
+
+    let (shared, routes) = models(&[]);
+    let resolver = shared
+        .key("openai", "k")
+        .base_url("openai", "https://code.example")
+        .build()
+        .expect("models");
+    resolver.resolve("openai-chat/x").expect("reachable");
+    let route = routes.lock().remove(0);
+    assert_eq!(
+        (route.key, route.base_url.as_deref()),
+        (Some(Secret::new("k")), Some("https://code.example"))
+    );
+}
+
+#[test]
+fn an_intent_is_its_first_model_that_can_be_reached_else_the_default() {
+    for (variables, name, expected, skipped) in [
+        (&[OPENAI, ANTHROPIC][..], "intent/code", &["anthropic/claude-x"][..], 0),
+        (&[OPENAI], "intent/code", &["openai/gpt-x"], 1),
+        (&[VERCEL], "intent/code", &["vercel/anthropic/claude-x"], 0),
+        (&[GOOGLE], "intent/code", &["google/gemini-default"], 2),
+        (&[OPENAI, GOOGLE], "intent/unknown", &["google/gemini-default"], 0),
+        (&[GOOGLE], "intent/", &["google/gemini-default"], 0),
+        (&[GOOGLE], "intent/nothing", &["google/gemini-default"], 0),
+        (&[], "intent/offline", &["scripted"], 1),
+    ] {
+        let (declared, _) = models(variables);
+        let resolver = declared
+            .default("google/gemini-default")
+            .intent("code", ["anthropic/claude-x", "openai/gpt-x"])
+            .intent("nothing", Vec::<String>::new())
+            .intent("offline", ["gpt-5", "scripted"])
+            .build()
+            .expect("models");
+        let resolved = resolver.resolve(name).expect(name);
+        assert_eq!(names(&resolved), expected, "{name}");
+        assert_eq!(
+            (resolved.requested.as_str(), resolved.unreachable.len()),
+            (name, skipped)
+        );
+        assert_eq!(resolver.names(name).expect(name), expected);
+    }
+    let (declared, _) = models(&[]);
+    let resolver = declared
+        .default("gemini-default")
+        .intent("code", ["claude-x"])
+        .build()
+        .expect("models");
+    let error = resolver.resolve("intent/code").expect_err("no keys");
+    let tried: Vec<&str> = error.attempts.iter().map(|attempt| attempt.model.as_str()).collect();
+    assert_eq!(
+        (error.model.as_str(), tried),
+        ("intent/code", vec!["anthropic/claude-x", "google/gemini-default"])
+    );
+}
+
+#[test]
+fn a_preset_is_all_its_models_that_can_be_reached_with_its_settings() {
+    let options =
+        json!({"openai": {"reasoning": {"effort": "low"}}, "anthropic": {"thinking": 1}, "vercel": {"models": []}});
+    let preset = || {
+        Preset::new(["claude-x", "openai/gpt-x", "gemini-x", "scripted"])
+            .tokens_max(9)
+            .provider_options(options.clone())
+    };
+    let (declared, _) = models(&[OPENAI, ANTHROPIC]);
+    let resolver = declared.preset("mine", preset()).build().expect("models");
+    let resolved = resolver.resolve("preset/mine").expect("reachable");
+    assert_eq!(names(&resolved), ["anthropic/claude-x", "openai/gpt-x", "scripted"]);
+    let keys: Vec<Vec<&str>> = resolved
+        .candidates
+        .iter()
+        .map(|candidate| candidate.provider_options.keys().map(String::as_str).collect())
+        .collect();
+    assert_eq!(
+        keys,
+        [vec!["anthropic"], vec!["openai"], vec!["anthropic", "openai", "vercel"]]
+    );
+    assert!(
+        resolved
+            .candidates
+            .iter()
+            .all(|candidate| candidate.tokens_max == Some(9))
+    );
+    let missing: Vec<&str> = resolved
+        .unreachable
+        .iter()
+        .map(|attempt| attempt.model.as_str())
+        .collect();
+    assert_eq!(missing, ["google/gemini-x"]);
+
+    let (declared, _) = models(&[VERCEL]);
+    let resolved = declared
+        .preset("mine", preset())
+        .build()
+        .expect("models")
+        .resolve("preset/mine")
+        .expect("reachable");
+    assert_eq!(
+        names(&resolved),
+        [
+            "vercel/anthropic/claude-x",
+            "vercel/openai/gpt-x",
+            "vercel/google/gemini-x",
+            "scripted"
+        ]
+    );
+    assert_eq!(
+        resolved.candidates[0].provider_options.keys().collect::<Vec<_>>(),
+        ["vercel"]
+    );
+
+    let (declared, _) = models(&[OPENAI]);
+    let resolver = declared
+        .preset("fast", Preset::new(["gpt-mine"]))
+        .build()
+        .expect("models");
+    assert_eq!(
+        resolver.names("preset/fast").expect("a preset"),
+        ["openai/gpt-mine"],
+        "a declared preset replaces a built-in one"
+    );
+    assert_eq!(resolver.names("preset/balanced").expect("a preset"), ["openai/gpt-5.6"]);
+}
+
+#[test]
+fn several_names_are_expanded_in_order_and_none_is_an_error() {
+    let (declared, _) = models(&[OPENAI, ANTHROPIC]);
+    let given = Arc::new(Routed("given".into())) as Arc<dyn Model>;
+    let resolver = declared
+        .default("gpt-default")
+        .intent("chat", ["gemini-x", "claude-chat"])
+        .preset("two", Preset::new(["gpt-1", "claude-2"]))
+        .build()
+        .expect("models");
+    let mixed = [
+        ModelChoice::from("intent/chat"),
+        ModelChoice::from("preset/two"),
+        ModelChoice::from(given),
+        ModelChoice::from("gemini-y"),
+        ModelChoice::from("o3"),
+    ];
+    let resolved = resolver.resolve(mixed).expect("reachable");
+    assert_eq!(resolved.requested, "intent/chat, preset/two, given, gemini-y, o3");
+    assert_eq!(
+        names(&resolved),
+        [
+            "anthropic/claude-chat",
+            "openai/gpt-1",
+            "anthropic/claude-2",
+            "given",
+            "openai/o3"
+        ]
+    );
+    let missing: Vec<&str> = resolved
+        .unreachable
+        .iter()
+        .map(|attempt| attempt.model.as_str())
+        .collect();
+    assert_eq!(missing, ["google/gemini-x", "google/gemini-y"]);
+
+    let default = resolver.resolve(ModelChoice::default()).expect("reachable");
+    assert_eq!(
+        (default.requested.as_str(), names(&default)),
+        ("gpt-default", vec!["openai/gpt-default"])
+    );
+    let none = resolver.resolve(Vec::<String>::new()).expect_err("an empty list");
+    assert!(none.to_string().contains("empty list"), "{none}");
+    let typo = resolver
+        .resolve(["gpt-5", "gtp-5"])
+        .expect_err("a name that has no meaning");
+    assert!(typo.message.contains("gtp-5"), "{typo}");
+}
+
+#[test]
+fn models_that_were_added_win_over_every_other_meaning() {
+    for name in [
+        "openai/gpt-5",
+        "preset/fast",
+        "intent/chat",
+        "gpt-5",
+        "parrot",
+        "scripted",
+    ] {
+        let (declared, routes) = models(&[OPENAI]);
+        let resolver = declared.model(Arc::new(Routed(name.into()))).build().expect("models");
+        assert!(resolver.check(name).is_ok());
+        assert_eq!(names(&resolver.resolve(name).expect(name)), [name]);
+        assert_eq!(
+            names(&resolver.resolve(ModelChoice::default()).expect(name)),
+            [name],
+            "the first one is the default"
+        );
+        assert!(routes.lock().is_empty(), "{name} is not connected to");
+    }
+}
+
+#[test]
+fn what_has_a_meaning_can_be_told_before_anything_is_reachable() {
+    let (resolver, _) = resolver(&[]);
+    for (name, has_meaning) in [
+        ("gpt-5", true),
+        ("vercel/openai/gpt-5", true),
+        ("preset/fast", true),
+        ("preset/none", false),
+        ("intent/anything", true),
+        ("scripted", true),
+        ("parrot", false),
+    ] {
+        assert_eq!(resolver.check(name).is_ok(), has_meaning, "{name}");
+    }
+}
+
+#[test]
+fn a_way_is_connected_once_and_a_failure_is_not_kept() {
+    let (resolver, routes) = resolver(&[OPENAI]);
+    let first = resolver.resolve("gpt-5").expect("reachable");
+    let again = resolver.resolve(["openai/gpt-5", "gpt-6"]).expect("reachable");
+    assert!(Arc::ptr_eq(&first.candidates[0].model, &again.candidates[0].model));
+    let connected: Vec<String> = routes.lock().iter().map(|route| route.name.clone()).collect();
+    assert_eq!(connected, ["openai/gpt-5", "openai/gpt-6"]);
+
+    let tries = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&tries);
+    let resolver = Models::new()
+        .key("openai", "k")
+        .connect(Arc::new(move |route| {
+            *counted.lock() += 1;
+            match *counted.lock() {
+                1 => Err(ModelError::new(&route.name, ModelErrorKind::Other, "no certificates")),
+                _ => Ok(Arc::new(Routed(route.name.clone()))),
+            }
+        }))
+        .build()
+        .expect("models");
+    let error = resolver.resolve("gpt-5").expect_err("not connected");
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ModelErrorKind::Unavailable, "no certificates")
+    );
+    assert_eq!(names(&resolver.resolve("gpt-5").expect("connected")), ["openai/gpt-5"]);
+    assert_eq!(*tries.lock(), 2);
+}
+
+#[test]
+fn connections_that_are_kept_have_a_bound() {
+    let (resolver, routes) = resolver(&[OPENAI]);
+    for _ in 0..2 {
+        for n in 0..=CONNECTIONS_MAX {
+            resolver.resolve(format!("gpt-{n}")).expect("reachable");
+        }
+    }
+    assert_eq!(
+        routes.lock().len(),
+        CONNECTIONS_MAX + 2,
+        "only the last name is connected to anew"
+    );
+}
+
+#[test]
+fn a_candidates_settings_lose_to_the_callers() {
+    let candidate = Candidate {
+        model: Arc::new(ScriptedModel::default()),
+        tokens_max: Some(9),
+        provider_options: json!({"openai": {"a": 1, "b": 1}, "google": {"c": 1}})
+            .as_object()
+            .expect("an object")
+            .clone(),
+    };
+    let plain = candidate.settle(ModelRequest::default());
+    assert_eq!(
+        (plain.tokens_max, &plain.provider_options),
+        (Some(9), &candidate.provider_options)
+    );
+    let request = ModelRequest {
+        tokens_max: Some(5),
+        provider_options: json!({"openai": {"b": 2}}).as_object().expect("an object").clone(),
+        ..ModelRequest::default()
+    };
+    let settled = candidate.settle(request);
+    assert_eq!(settled.tokens_max, Some(5));
+    assert_eq!(
+        Value::Object(settled.provider_options),
+        json!({"openai": {"a": 1, "b": 2}, "google": {"c": 1}})
+    );
+}
