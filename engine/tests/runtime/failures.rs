@@ -45,7 +45,7 @@ async fn an_answer_that_breaks_off_is_closed_as_failed_with_what_came() {
     ] {
         let engine = engine(Puppet::new(events)).await;
         let records = run(&engine, submission("chat", json!({"message": "Why tea?"}))).await;
-        assert_eq!(kinds(&records), [17, 18, 19, 23, 25, 19, 20, 21, 23, 19, 23, 31]);
+        assert_eq!(kinds(&records), [17, 18, 19, 23, 25, 19, 20, 21, 23, 28, 19, 23, 31]);
         let Some((_, Fact::RequestFailed(failed))) = records.last() else {
             panic!("{records:?}")
         };
