@@ -6,7 +6,7 @@ mod choice;
 mod container;
 mod def;
 mod edge;
-mod generator;
+pub(crate) mod generator;
 mod handler;
 mod needs;
 mod retry;

@@ -1,6 +1,7 @@
 //! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
 
 mod output;
+mod replay;
 mod run;
 mod snapshot;
 
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{CancelError, EngineOpenError, QueryError, SubmitError};
-use crate::exec::{Accepted, Core, Running, Submission, cancel, recover, submit};
+use crate::exec::{Accepted, Core, Running, Submission, cancel, recover, resume, submit};
 use crate::flow::Flow;
 use crate::flow::registry::Registry;
 use crate::model::{Model, Models, Resolver};
@@ -47,6 +48,7 @@ pub struct EngineBuilder {
     models: Models,
     own: Vec<Arc<dyn Model>>,
     timer: Option<Arc<dyn Timer>>,
+    resumes: bool,
 }
 
 impl EngineBuilder {
@@ -75,6 +77,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Goes on with the requests that were open when the process ended, or when the engine was closed, instead of closing them as
+    /// interrupted. What has ended in them is not done again: no model is asked twice for an answer that is recorded, and no tool or
+    /// block that has given its output is run twice. A block that ran at that moment begins anew, so it may do twice what it did
+    /// before its end was recorded.
+    pub fn resume_open_requests(mut self) -> Self {
+        self.resumes = true;
+        self
+    }
+
     /// Opens the log with the engine's views, closes what was open when it was last stopped, and is ready.
     pub async fn open(self, storage: impl Into<Storage>) -> Result<Engine, EngineOpenError> {
         let mut storage = storage.into();
@@ -87,16 +98,10 @@ impl EngineBuilder {
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
             Err(_) => return Err(EngineOpenError::Stopped),
         };
-        let closed = recover::close_open_requests(&log).await?;
-        if closed > 0 {
-            tracing::warn!(
-                requests = closed,
-                "closed requests that were open when the process last ended"
-            );
-        }
         let core = Core {
             log,
-            registry,
+            registry: Arc::new(registry),
+            resumes: self.resumes,
             tasks: Mutex::new(JoinSet::new()),
             closing: CancellationToken::new(),
             payload_bytes_max,
@@ -104,7 +109,24 @@ impl EngineBuilder {
             latest: Default::default(),
             timer: self.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
         };
-        Ok(Engine { core: Arc::new(core) })
+        let core = Arc::new(core);
+        let closed = match core.resumes {
+            false => recover::close_open_requests(&core.log).await?,
+            true => {
+                let reopened = resume::resume_open_requests(&core).await?;
+                if reopened.resumed > 0 {
+                    tracing::info!(requests = reopened.resumed, "going on with requests that were open");
+                }
+                reopened.closed
+            }
+        };
+        if closed > 0 {
+            tracing::warn!(
+                requests = closed,
+                "closed requests that were open when the process last ended"
+            );
+        }
+        Ok(Engine { core })
     }
 }
 

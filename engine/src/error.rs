@@ -252,6 +252,35 @@ pub enum RunError {
     Query(#[from] QueryError),
 }
 
+/// Why a recorded request could not be run again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReplayError {
+    /// The principal has no such request.
+    #[error("there is no request {0:?}")]
+    UnknownRequest(String),
+    /// It has not ended.
+    #[error("the request {0:?} has not ended: only what is recorded to its end can be replayed")]
+    Running(String),
+    /// Something that it depends on is not there any more.
+    #[error("the request can't be replayed: {0}")]
+    Incomplete(String),
+    /// Its records can't be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// Its records do not tell what happened.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The log in memory did not take it in.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The flow does not accept it any more.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// What came of it can't be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
 /// Why a request could not be asked to stop.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CancelError {

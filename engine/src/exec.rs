@@ -5,8 +5,11 @@ pub(crate) mod cancel;
 mod ctx;
 pub(crate) mod hooks;
 mod left;
+mod recall;
 mod recorder;
 pub(crate) mod recover;
+pub(crate) mod replay;
+pub(crate) mod resume;
 mod run;
 mod scopes;
 pub(crate) mod submit;
@@ -23,16 +26,18 @@ use crate::flow::registry::Registry;
 use crate::timer::Timer;
 
 pub(crate) use cancel::Running;
+pub(crate) use recall::{RecalledEnd, RecalledItem, RecordedLoop};
 pub(crate) use recorder::Begun;
 pub(crate) use scopes::RunScope;
 
 pub use ctx::Ctx;
+pub use replay::Replay;
 pub use submit::{Accepted, Submission};
 
 /// What all runs of an engine share.
 pub(crate) struct Core {
     pub(crate) log: Log,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     /// Requests that are being accepted or run.
     pub(crate) tasks: Mutex<JoinSet<()>>,
     /// Set when the engine closes: runs stop, nothing more is accepted.
@@ -43,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) running: Running,
     /// Versions that runs were told of.
     pub(crate) latest: scopes::Latest,
+    /// Whether requests that are open when the engine stops are gone on with at the next start.
+    pub(crate) resumes: bool,
     /// What runs wait on.
     pub(crate) timer: Arc<dyn Timer>,
 }

@@ -72,11 +72,11 @@ pub use engine::{
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,
-    OutputValidationError, Problem, QueryError, RateLimitError, RecordError, RecoverError, RunError, SubmitError,
-    TimeoutError, ToolError,
+    OutputValidationError, Problem, QueryError, RateLimitError, RecordError, RecoverError, ReplayError, RunError,
+    SubmitError, TimeoutError, ToolError,
 };
 pub use exec::hooks::{Completed, ErrorInfo, Errored, Finished, Started, StepErrored};
-pub use exec::{Accepted, Ctx, Submission};
+pub use exec::{Accepted, Ctx, Replay, Submission};
 pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};

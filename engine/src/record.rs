@@ -18,8 +18,8 @@ pub use block::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, R
 pub use item::{ContentAdded, ContentDelta, ContentDone, ItemAdded, ItemCompleted, ItemRecord};
 pub use model::{HistoryRange, ModelCalled, ModelFailed, ModelReplied, ReplyPart, ToolReturned};
 pub use request::{
-    CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestStarted,
-    SessionCreated,
+    CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestResumed,
+    RequestStarted, SessionCreated,
 };
 pub use state::{ChangeItem, InstanceStateChanged, ScopeKind, StateChanged, StateNoted};
 
@@ -147,6 +147,8 @@ facts! {
     31 RequestFailed Replayed;
     /// The last of a request that was stopped.
     32 RequestInterrupted Replayed;
+    /// Another process goes on with the request.
+    33 RequestResumed Replayed;
     /// A block began.
     40 BlockStarted Observed;
     /// A block ended.

@@ -142,6 +142,7 @@ impl Frames {
             | Fact::SessionCreated(_)
             | Fact::RequestAccepted(_)
             | Fact::RequestStarted(_)
+            | Fact::RequestResumed(_)
             | Fact::StateChanged(_)
             | Fact::StateNoted(_)
             | Fact::ModelCalled(_)

@@ -89,6 +89,7 @@ impl Event {
                 },
             },
             Fact::SessionCreated(_)
+            | Fact::RequestResumed(_)
             | Fact::ModelCalled(_)
             | Fact::ModelReplied(_)
             | Fact::ModelFailed(_)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 
 use super::answer::Mapper;
 use super::container::Opens;
@@ -14,11 +15,11 @@ use super::retry::Retry;
 use super::router::Routes;
 use super::sequencer::plan::Plan;
 use crate::error::{BlockError, Problem, RecordError};
-use crate::exec::{Begun, Ctx};
+use crate::exec::{Begun, Ctx, RecalledEnd};
 use crate::item::ContainerHandle;
 use crate::record::BlockKind;
 use crate::scope::{ScopeDef, Views};
-use crate::value::Val;
+use crate::value::{Recorded, Val};
 
 pub(super) type Code = Arc<dyn Fn(Val, Ctx) -> BoxFuture<'static, Result<Val, BlockError>> + Send + Sync>;
 pub(super) type Rules = Arc<dyn Fn(&str, &Val) -> Result<Vec<Problem>, BlockError> + Send + Sync>;
@@ -211,6 +212,18 @@ impl BlockDef {
                 (0, None) => ctx.clone(),
                 (_, state) => ctx.attempt(attempt, state.as_ref()),
             };
+            match ctx.recalled_end() {
+                None => {}
+                Some(RecalledEnd::Completed(output, at)) => return self.recalled(output, *at),
+                Some(RecalledEnd::Failed(error)) => {
+                    match self.retry.as_ref().and_then(|retry| retry.pause(attempt, error)) {
+                        Some(_) => continue,
+                        None => return Err(error.clone()),
+                    }
+                }
+                // Who runs it stopped it, and will again.
+                Some(RecalledEnd::Stopped) => std::future::pending().await,
+            }
             let given = match self.retry {
                 Some(_) => input.clone(),
                 None => input.take(),
@@ -233,6 +246,16 @@ impl BlockDef {
             }
         }
         Err(BlockError::new("retry", "a policy has no attempt left"))
+    }
+
+    /// The output that it is recorded to have given.
+    fn recalled(&self, output: &Value, at: Recorded) -> Result<Val, BlockError> {
+        let output = self.output.parse("output", output).map_err(|problem| {
+            let what = format!("the recorded output of block {:?} is not what it gives now", self.name);
+            BlockError::invalid("output_changed", &what, &[problem])
+        })?;
+        output.set_recorded(at);
+        Ok(output)
     }
 
     /// Records that an attempt failed, and waits as long as the policy says; `false` if it was the last. On the heap, as is all

@@ -34,6 +34,7 @@ use prompt::{Before, Slot, Slots, made};
 use shape::Shape;
 use tools::Tools;
 
+pub(crate) use drive::shown_to_model;
 pub use emission::Emission;
 pub use history::History;
 pub use prompt::{SlotMessages, SlotText};

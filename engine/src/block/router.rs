@@ -151,15 +151,25 @@ impl Routes {
     }
 
     pub(super) async fn run(&self, input: Val, ctx: &Ctx) -> Result<Val, BlockError> {
-        let choice = (self.decide)(&input, ctx.clone()).await?;
-        let index = self.pool.index(&format!("the router {:?}", ctx.block_name()), choice)?;
+        let recalled = ctx.recalled_route();
+        let recalled = recalled.and_then(|name| self.routes.iter().position(|route| *route.name == *name));
+        let index = match recalled {
+            Some(index) => index,
+            None => {
+                let choice = (self.decide)(&input, ctx.clone()).await?;
+                self.pool.index(&format!("the router {:?}", ctx.block_name()), choice)?
+            }
+        };
         let missing = || BlockError::new("unknown_route", format!("the router has no route {index}"));
         let route = self.routes.get(index).ok_or_else(missing)?;
-        ctx.record(RouteChosen {
-            path: ctx.path().to_string(),
-            route: route.name.to_string(),
-        })
-        .await?;
+        if recalled.is_none() {
+            ctx.record(RouteChosen {
+                path: ctx.path().to_string(),
+                route: route.name.to_string(),
+                attempt: ctx.attempt_number(),
+            })
+            .await?;
+        }
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         let place = ctx.step(&format!("route.{}", route.name), index, &route.block);
         route.block.clone().run(input, place).await

@@ -7,6 +7,7 @@ use super::{Engine, output};
 use crate::error::{BlockError, QueryError, RunError};
 use crate::exec::{Accepted, Submission};
 use crate::item::Item;
+use crate::principal::Principal;
 use crate::projection::{self, RequestStatus};
 use crate::record::{Fact, decode};
 
@@ -48,6 +49,24 @@ impl Engine {
     pub async fn run_submission(&self, submission: Submission) -> Result<RunResult, RunError> {
         let principal = submission.principal.clone();
         let accepted = self.submit(submission).await?;
+        self.ended(&principal, accepted).await
+    }
+
+    /// The end of a request that was submitted with all its ids.
+    pub(super) async fn result_of(&self, submission: &Submission) -> Result<RunResult, RunError> {
+        let flow = self.flow(&submission.flow);
+        let accepted = Accepted {
+            request: submission.request.clone().unwrap_or_default(),
+            session: submission.session.clone().unwrap_or_default(),
+            flow: submission.flow.clone(),
+            flow_id: flow.map(|flow| flow.id().to_owned()).unwrap_or_default(),
+            action: submission.action.clone(),
+        };
+        self.ended(&submission.principal, accepted).await
+    }
+
+    /// Waits for the end of a request.
+    async fn ended(&self, principal: &Principal, accepted: Accepted) -> Result<RunResult, RunError> {
         let name = principal.request_sub_stream(&accepted.request);
         let log = self.log();
         let sub = match name {

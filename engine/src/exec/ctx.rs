@@ -1,6 +1,7 @@
 //! What a block sees of its run. It holds no store: everything goes through the recorder.
 
 mod place;
+mod recalled;
 mod steps;
 mod targets;
 

@@ -1,6 +1,6 @@
 //! What a request leaves open when its run ends or its process dies: items and blocks. The recorder and recovery both close it here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use flowstate_log::{Log, SubStreamInfo};
 
@@ -41,7 +41,7 @@ impl Left {
         Ok(left)
     }
 
-    fn apply(&mut self, number: u64, fact: &Fact) {
+    pub(super) fn apply(&mut self, number: u64, fact: &Fact) {
         match fact {
             Fact::BlockStarted(_) => drop(self.blocks.insert(number)),
             Fact::BlockEnded(ended) => drop(self.blocks.remove(&ended.started)),
@@ -51,7 +51,12 @@ impl Left {
 
     /// What closes it: the items with this status, then the blocks as cancelled, the innermost first.
     pub(super) fn closing(&self, status: ItemStatus) -> Vec<Fact> {
-        let items = self.items.closed_as(status);
+        self.closing_but(status, &HashSet::new())
+    }
+
+    /// The same, but for these items.
+    pub(super) fn closing_but(&self, status: ItemStatus, kept: &HashSet<u32>) -> Vec<Fact> {
+        let items = self.items.closed_as(status).filter(|item| !kept.contains(&item.index));
         let blocks = self.blocks.iter().rev().map(|started| BlockEnded {
             started: *started,
             status: BlockStatus::Cancelled,

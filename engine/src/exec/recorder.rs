@@ -30,8 +30,10 @@ use flowstate_log::record::{StreamId, SubStreamId};
 use tokio::sync::Mutex;
 
 use super::ctx::Place;
+use super::recall::Recall;
 use crate::error::RecordError;
-use crate::record::{Fact, RequestStarted};
+use crate::item::ItemStatus;
+use crate::record::{Fact, RequestResumed, RequestStarted};
 use sender::Sender;
 use state::State;
 
@@ -90,6 +92,20 @@ impl Recorder {
             sender: Sender::default(),
             settling: Mutex::default(),
         }
+    }
+
+    /// Goes on with a request that another process began, behind what is recorded of it: says so, and closes what that process left open,
+    /// but for the items of tools that are run again. Durable on return.
+    pub(super) async fn resume(&self, past: &Recall) -> Result<(), RecordError> {
+        let kept = past.kept_items();
+        let mut state = self.state.lock().await;
+        *state = State::resumed(past, &kept);
+        let resumed = RequestResumed {
+            blocks: past.left.blocks.iter().copied().collect(),
+        };
+        let closing = past.left.closing_but(ItemStatus::Incomplete, &kept);
+        let facts: Vec<Fact> = std::iter::once(resumed.into()).chain(closing).collect();
+        self.push(&mut state, RUNTIME, &facts).await
     }
 
     /// Most bytes of the text of one item.

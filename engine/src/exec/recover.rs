@@ -20,30 +20,45 @@ const REASON: &str = "the process ended while the request ran";
 
 /// Closes every open request; gives how many there were. Durable on return.
 pub(crate) async fn close_open_requests(log: &Log) -> Result<usize, RecoverError> {
-    let (mut closed, mut after) = (0, None::<Vec<u8>>);
+    let (mut closed, mut after) = (0, None);
     loop {
-        let rows = log.index(requests::ID, requests::OPEN, after.as_deref(), PAGE).await?;
-        let Some((last, _)) = rows.last() else {
+        let page = open_requests(log, &mut after).await?;
+        if page.is_empty() {
             return Ok(closed);
-        };
-        after = Some(last.clone());
+        }
+        closed += page.len();
         // All of a page at once, so that they share a sync.
-        try_join_all(rows.iter().map(|(key, value)| close_row(log, key, value))).await?;
-        closed += rows.len();
+        try_join_all(page.iter().map(|request| async move {
+            let cancelled = is_cancelled(log, request).await?;
+            close(log, request, if cancelled { CANCELLED } else { REASON }).await
+        }))
+        .await?;
     }
 }
 
-async fn close_row(log: &Log, key: &[u8], value: &[u8]) -> Result<(), RecoverError> {
-    let (stream, sub) = requests::open_row(key, value).map_err(RecoverError::Row)?;
-    let info = log.sub_stream_info(stream, sub).await?;
-    let cancelled = requests::read(log, stream, |requests| {
-        requests.get(sub).is_some_and(|row| row.cancelled)
-    })
-    .await?;
-    close(log, &info, if cancelled { CANCELLED } else { REASON }).await
+/// The open requests after a key of their list, a page of them; `after` moves to the last. Empty when there are no more.
+pub(super) async fn open_requests(log: &Log, after: &mut Option<Vec<u8>>) -> Result<Vec<SubStreamInfo>, RecoverError> {
+    let rows = log.index(requests::ID, requests::OPEN, after.as_deref(), PAGE).await?;
+    if let Some((last, _)) = rows.last() {
+        *after = Some(last.clone());
+    }
+    let infos = rows.iter().map(|(key, value)| async move {
+        let (stream, sub) = requests::open_row(key, value).map_err(RecoverError::Row)?;
+        Ok::<_, RecoverError>(log.sub_stream_info(stream, sub).await?)
+    });
+    try_join_all(infos).await
 }
 
-async fn close(log: &Log, request: &SubStreamInfo, reason: &str) -> Result<(), RecoverError> {
+/// Whether someone asked that it be stopped.
+pub(super) async fn is_cancelled(log: &Log, request: &SubStreamInfo) -> Result<bool, RecoverError> {
+    let asked = requests::read(log, request.stream, |requests| {
+        requests.get(request.id).is_some_and(|row| row.cancelled)
+    });
+    Ok(asked.await?)
+}
+
+/// Closes an open request, for this reason. Durable on return.
+pub(super) async fn close(log: &Log, request: &SubStreamInfo, reason: &str) -> Result<(), RecoverError> {
     let mut facts = Left::read(log, request).await?.closing(ItemStatus::Incomplete);
     facts.push(RequestInterrupted { reason: reason.into() }.into());
     let mut records = Vec::with_capacity(facts.len());

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::recall::Recall;
 use super::recorder::{Outcome, Recorder};
 use super::recover::CANCELLED;
 use super::scopes::Scopes;
@@ -17,6 +18,23 @@ use crate::flow::{ActionDef, Flow};
 use crate::item::{ContentPart, ItemBody, Phase, Role, Visibility};
 use crate::projection::RequestStatus;
 use crate::value::Val;
+
+/// What has happened before in a request that runs.
+pub(super) struct Past {
+    pub(super) recall: Recall,
+    pub(super) repeats: Repeats,
+    /// A replay runs the tools too.
+    pub(super) runs_tools: bool,
+}
+
+/// Why a request runs that is recorded already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// The process that ran it ended: what is recorded has happened.
+    Resumed,
+    /// It is run again elsewhere: models, and tools, answer as they did.
+    Replayed,
+}
 
 /// What the blocks of one run share.
 pub(super) struct Run {
@@ -30,6 +48,8 @@ pub(super) struct Run {
     pub(super) recorder: Recorder,
     pub(super) scopes: Scopes,
     pub(super) work: Work,
+    /// What is recorded of it already.
+    pub(super) past: Option<Past>,
     /// How often `on_step_errored` was told.
     pub(super) step_errors: AtomicU32,
 }
@@ -38,6 +58,16 @@ impl Run {
     /// The request's id and its action.
     pub(super) fn names(&self) -> (String, String) {
         (self.request.to_string(), self.action.clone())
+    }
+
+    /// Whether another process ran it before.
+    fn is_resumed(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| past.repeats == Repeats::Resumed)
+    }
+
+    /// Whether another process has shown the user's words.
+    fn has_said(&self) -> bool {
+        self.is_resumed() && self.past.as_ref().is_some_and(|past| past.recall.said)
     }
 
     /// The action that runs.
@@ -52,7 +82,14 @@ pub(super) async fn run(run: Arc<Run>, input: Val, cancelled: CancellationToken)
     let closing = run.core.closing.clone();
     let outcome = tokio::select! {
         biased;
-        () = closing.cancelled() => Outcome::Interrupted("the engine was closed"),
+        () = closing.cancelled() => match run.core.resumes {
+            // The next start goes on with it.
+            true => {
+                let _ = run.recorder.settle().await;
+                return;
+            }
+            false => Outcome::Interrupted("the engine was closed"),
+        },
         outcome = until_cancelled(&run, input, &cancelled) => outcome,
     };
     if let Err(error) = run.recorder.finish(outcome, &closing).await {
@@ -81,7 +118,9 @@ async fn until_cancelled(run: &Arc<Run>, input: Val, cancelled: &CancellationTok
 
 /// Everything between the first record and the last: hooks, the action's block, and the work that it started.
 async fn run_all(run: &Arc<Run>, input: Val) -> Result<Val, BlockError> {
-    run.recorder.start().await?;
+    if !run.is_resumed() {
+        run.recorder.start().await?;
+    }
     hooks::started(run).await;
     let action = run.action()?;
     let ended = AssertUnwindSafe(run_block(run, action, input)).catch_unwind().await;
@@ -97,7 +136,7 @@ async fn run_all(run: &Arc<Run>, input: Val) -> Result<Val, BlockError> {
 }
 
 async fn run_block(run: &Arc<Run>, action: &ActionDef, input: Val) -> Result<Val, BlockError> {
-    if let Some(user_message) = &action.user_message {
+    if let Some(user_message) = action.user_message.as_ref().filter(|_| !run.has_said()) {
         let content = vec![ContentPart::text(user_message(&input)?)];
         let body = ItemBody::Message {
             role: Role::User,

@@ -13,14 +13,15 @@ use tokio::sync::oneshot;
 use super::Core;
 use super::cancel::was_asked;
 use super::recorder::{Recorder, RunRef};
-use super::run::{Run, run};
+use super::run::{Past, Repeats, Run, run};
 use super::scopes::Scopes;
 use super::work::Work;
 use crate::error::{Problem, SubmitError};
 use crate::flow::Flow;
 use crate::principal::Principal;
 use crate::value::Val;
-use accept::{AcceptedRequest, accept};
+pub(super) use accept::AcceptedRequest;
+use accept::accept;
 use ids::{OWN_USER, id_problems};
 
 /// What a caller asks for.
@@ -63,7 +64,16 @@ pub struct Accepted {
 
 /// Accepts a request and starts its run. The request is durable on return. It is accepted and run in a task of the engine,
 /// so that a caller who goes away stops neither.
-pub(crate) async fn submit(core: &Arc<Core>, mut submission: Submission) -> Result<Accepted, SubmitError> {
+pub(crate) async fn submit(core: &Arc<Core>, submission: Submission) -> Result<Accepted, SubmitError> {
+    submit_with(core, submission, None).await
+}
+
+/// The same of a request that is recorded elsewhere.
+pub(super) async fn submit_with(
+    core: &Arc<Core>,
+    mut submission: Submission,
+    past: Option<Past>,
+) -> Result<Accepted, SubmitError> {
     let flow = core.registry.flow(&submission.flow).cloned();
     let flow = flow.ok_or_else(|| SubmitError::UnknownFlow(submission.flow.clone()))?;
     let Some(action) = flow.action(&submission.action) else {
@@ -98,7 +108,7 @@ pub(crate) async fn submit(core: &Arc<Core>, mut submission: Submission) -> Resu
                 Ok(request) => {
                     // The caller may be gone; the request runs all the same.
                     let _ = answer.send(Ok(request.accepted.clone()));
-                    start(core, flow, submission, request, parsed).await;
+                    start(core, flow, submission.user, request, parsed, past).await;
                 }
                 Err(error) => drop(answer.send(Err(error))),
             }
@@ -115,7 +125,15 @@ pub(crate) async fn submit(core: &Arc<Core>, mut submission: Submission) -> Resu
     answered.await.unwrap_or_else(|_| Err(SubmitError::closing()))
 }
 
-async fn start(core: Arc<Core>, flow: Arc<Flow>, submission: Submission, request: AcceptedRequest, input: Val) {
+/// Runs a request that is accepted, to its end.
+pub(super) async fn start(
+    core: Arc<Core>,
+    flow: Arc<Flow>,
+    user: String,
+    request: AcceptedRequest,
+    input: Val,
+    past: Option<Past>,
+) {
     let AcceptedRequest {
         accepted,
         stream,
@@ -123,7 +141,7 @@ async fn start(core: Arc<Core>, flow: Arc<Flow>, submission: Submission, request
         project,
         streams: (user_stream, project_stream),
     } = request;
-    let (request, action): (Arc<str>, String) = (accepted.request.into(), submission.action);
+    let (request, action): (Arc<str>, String) = (accepted.request.into(), accepted.action);
     let scopes = Scopes::new(&flow, &core.latest, stream, user_stream, project_stream);
     let of = RunRef {
         stream,
@@ -131,18 +149,26 @@ async fn start(core: Arc<Core>, flow: Arc<Flow>, submission: Submission, request
         request: request.clone(),
         action: format!("{}/{action}", flow.kind()).into(),
     };
+    let resumed = past.as_ref().filter(|past| past.repeats == Repeats::Resumed);
     let recorder = Recorder::new(core.log.clone(), of, core.payload_bytes_max);
+    if let Some(past) = resumed
+        && let Err(error) = recorder.resume(&past.recall).await
+    {
+        tracing::error!(request = &*request, %error, "a request could not be gone on with; the next start tries again");
+        return;
+    }
     let shared = Run {
         core: core.clone(),
         flow,
         action,
         request,
         session: accepted.session,
-        user: submission.user,
+        user,
         project,
         recorder,
         scopes,
         work: Work::default(),
+        past,
         step_errors: AtomicU32::new(0),
     };
     // First known here, then looked up: whoever asks to stop it either finds it here, or is found.

@@ -46,4 +46,9 @@ impl Provenance {
             ..Self::default()
         }
     }
+
+    /// Whether the runtime itself added the item.
+    pub(crate) fn is_of_runtime(&self) -> bool {
+        self.instance == "runtime"
+    }
 }

@@ -107,6 +107,24 @@ pub struct ErrorRecord {
     pub cause: Option<Box<ErrorRecord>>,
 }
 
+impl From<&ErrorRecord> for BlockError {
+    fn from(record: &ErrorRecord) -> Self {
+        let error = Self::new(record.code.clone(), record.message.clone()).retryable(record.retryable);
+        let error = match &record.details {
+            Some(details) => error.with_details(details.clone()),
+            None => error,
+        };
+        let error = match &record.cause {
+            Some(cause) => error.caused_by((&**cause).into()),
+            None => error,
+        };
+        match &record.place {
+            Some(place) => error.at(&place.as_str().into()),
+            None => error,
+        }
+    }
+}
+
 impl From<&BlockError> for ErrorRecord {
     fn from(error: &BlockError) -> Self {
         Self {
@@ -128,4 +146,7 @@ pub struct RouteChosen {
     pub path: String,
     /// Name of the route.
     pub route: String,
+    /// How often the router was tried before, from 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempt: u32,
 }

@@ -55,6 +55,16 @@ pub struct RequestAccepted {
 #[serde(default)]
 pub struct RequestStarted {}
 
+/// See [`super::Fact::RequestResumed`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestResumed {
+    /// The blocks that ran when the process ended, by the numbers of the records that say that they began. They are closed as cancelled
+    /// and run again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<u64>,
+}
+
 /// See [`super::Fact::CancelRequested`]. The record's causation is the request's sub-stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

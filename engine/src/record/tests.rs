@@ -103,6 +103,7 @@ fn kinds_and_payloads_are_pinned() {
             json!({"code": "c", "message": "m", "details": 1, "retryable": true}),
         ),
         (32, "RequestInterrupted", json!({"reason": "r"})),
+        (33, "RequestResumed", json!({"blocks": [3, 4]})),
         (
             40,
             "BlockStarted",
@@ -115,7 +116,7 @@ fn kinds_and_payloads_are_pinned() {
             "message": "m", "details": 1, "retryable": true, "place": "root", "cause": {"code": "", "message": ""}},
             "retry_in_ms": 6}),
         ),
-        (42, "RouteChosen", json!({"path": "root", "route": "a"})),
+        (42, "RouteChosen", json!({"path": "root", "route": "a", "attempt": 1})),
         (43, "CancelRequested", json!({"request": "r"})),
         (
             44,

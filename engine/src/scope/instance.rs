@@ -25,9 +25,16 @@ pub(crate) struct InstanceState {
 }
 
 impl InstanceState {
-    /// Of an execution of `block` at `path`.
-    pub(crate) fn new(block: Arc<str>, path: Arc<str>, attempt: u32, def: Arc<ScopeDef>) -> Self {
-        let fields = Mutex::new(def.initial.clone());
+    /// Of an execution of `block` at `path`, to whose state this was done before.
+    pub(crate) fn new(block: Arc<str>, path: Arc<str>, attempt: u32, def: Arc<ScopeDef>, done: &[StateOp]) -> Self {
+        let mut fields = def.initial.clone();
+        for op in done {
+            // It was checked before it was recorded; if the declaration has changed since, the field is as it would begin now.
+            if op.apply_to(&mut fields).is_err() {
+                tracing::warn!(%path, "an operation on the state of a sequencer no longer fits its declaration");
+            }
+        }
+        let fields = Mutex::new(fields);
         Self {
             block,
             path,

@@ -1,6 +1,7 @@
 //! Killed at every append and after every record: what recovery makes of a request, for flows that use every method.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use flowstate_engine::prelude::*;
 use flowstate_engine::record::{
     BlockEnded, BlockStatus, CancelRequested, Fact, ItemCompleted, ItemRecord, RequestInterrupted, decode,
 };
-use flowstate_engine::{Principal, RequestStatus, SnapshotQuery, StateOp, Submission};
+use flowstate_engine::{EngineBuilder, Principal, RequestStatus, SnapshotQuery, StateOp, Submission};
 use flowstate_log::append::{Append, NewRecord, Part, Sub, Target};
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::disk::{Disk, DiskFile};
@@ -203,11 +204,14 @@ impl Disk for Cut {
     }
 }
 
-async fn open(block: &Block<i64, i64>, options: Options) -> Engine {
+fn built(block: &Block<i64, i64>) -> EngineBuilder {
     let flow = flow("f").action("a", action(block.clone()));
     let tally = scope::<Tally>().client_data("count", |tally: &Tally| tally.count);
-    let flow = flow.session(tally).instance("i").expect("a flow");
-    Engine::builder().flow(flow).open(options).await.expect("an engine")
+    Engine::builder().flow(flow.session(tally).instance("i").expect("a flow"))
+}
+
+async fn open(block: &Block<i64, i64>, options: Options) -> Engine {
+    built(block).open(options).await.expect("an engine")
 }
 
 /// All records of the session `s`, in order; empty if there is none.
@@ -429,6 +433,108 @@ async fn a_log_that_ends_after_any_record_is_closed() {
         for count in 2..=records.len() {
             let disk = written(&records, count).await;
             holds(name, &block, disk, &records, Some(count)).await;
+        }
+    }
+}
+
+/// Opens such a log, goes on with the request in it, and gives its records when it has ended.
+async fn resumed(block: &Block<i64, i64>, disk: MemoryDisk) -> Vec<Record> {
+    let engine = built(block)
+        .resume_open_requests()
+        .open(on(disk))
+        .await
+        .expect("an engine");
+    let found = engine.request(&Principal::default(), "f", "r", Duration::ZERO).await;
+    let sub = found.expect("readable").expect("a request").sub;
+    let mut follow = engine.log().follow_sub(&sub, 0).await.expect("a cursor");
+    let mut facts = Vec::new();
+    while !facts.last().is_some_and(Fact::is_terminal) {
+        let page = tokio::time::timeout(Duration::from_secs(20), follow.page()).await;
+        let page = page.unwrap_or_else(|_| panic!("it goes on: {facts:#?}"));
+        facts.extend(
+            page.expect("records")
+                .iter()
+                .map(|record| decode(record).expect("a fact")),
+        );
+    }
+    holds_to_the_laws(&facts);
+    let records = records(&engine).await;
+    engine.close().await;
+    records
+}
+
+/// What a request gave, or failed with, from its records.
+fn given(records: &[Record]) -> Value {
+    let facts: Vec<Fact> = records.iter().map(|record| decode(record).expect("a fact")).collect();
+    let completed = match facts.last() {
+        Some(Fact::RequestCompleted(completed)) => completed,
+        Some(Fact::RequestFailed(failed)) => return json!([failed.code, failed.message]),
+        _ => panic!("it did not end: {facts:#?}"),
+    };
+    match completed.same_as {
+        // The session's first record is in no request.
+        Some(number) => match &facts[usize::try_from(number).expect("small")] {
+            Fact::BlockEnded(ended) => ended.output.clone().expect("an output"),
+            other => panic!("{other:?}"),
+        },
+        None => completed.output.clone().expect("an output"),
+    }
+}
+
+/// How often each block began, by its place; with `open`, only those that have not ended.
+fn begun(records: &[Record], open: bool) -> BTreeMap<String, usize> {
+    let facts: Vec<Fact> = records.iter().map(|record| decode(record).expect("a fact")).collect();
+    let has_ended = |started: u64| {
+        let ends = |fact: &Fact| matches!(fact, Fact::BlockEnded(ended) if ended.started == started);
+        facts.iter().any(ends)
+    };
+    let mut begun = BTreeMap::new();
+    for (position, fact) in facts.iter().enumerate() {
+        if let Fact::BlockStarted(started) = fact
+            && !(open && has_ended(position as u64))
+        {
+            *begun
+                .entry(format!("{} {}", started.path, started.attempt))
+                .or_default() += 1;
+        }
+    }
+    begun
+}
+
+#[tokio::test]
+async fn a_request_that_is_gone_on_with_after_any_record_gives_what_it_gave() {
+    for (name, block) in flows() {
+        let (whole, _) = complete(&block).await;
+        let output = given(&whole);
+        for count in 2..=whole.len() {
+            let disk = written(&whole, count).await;
+            let records = resumed(&block, disk).await;
+            assert_eq!(given(&records), output, "{name}: after {count}");
+            // What had ended is not begun again, and what ran is begun once more.
+            let (usual, open) = (begun(&whole, false), begun(&whole[..count], true));
+            for (place, times) in begun(&records, false) {
+                let may = usual.get(&place).unwrap_or(&0) + open.get(&place).unwrap_or(&0);
+                assert!(
+                    times <= may,
+                    "{name}: after {count}, {place} began {times} times instead of {may}"
+                );
+            }
+        }
+    }
+}
+
+/// Cut off again in what it did after the first restart, and once more.
+#[tokio::test]
+async fn a_request_may_be_gone_on_with_more_than_once() {
+    for (name, block) in flows() {
+        let (whole, _) = complete(&block).await;
+        let output = given(&whole);
+        let first = resumed(&block, written(&whole, whole.len() / 2).await).await;
+        for count in whole.len() / 2 + 1..first.len() {
+            let second = resumed(&block, written(&first, count).await).await;
+            assert_eq!(given(&second), output, "{name}: after {count}");
+            let third = resumed(&block, written(&second, (count + second.len()) / 2).await).await;
+            assert_eq!(given(&third), output, "{name}: after {count} and more");
         }
     }
 }

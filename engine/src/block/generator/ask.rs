@@ -9,7 +9,7 @@ use super::hear::Hearing;
 use super::prompt::Prompt;
 use super::turn::{Reply, Turn};
 use crate::error::BlockError;
-use crate::exec::Ctx;
+use crate::exec::{Ctx, RecordedLoop};
 use crate::model::{
     Candidate, Chain, Finish, ModelError, ModelErrorKind, ModelMessage, ModelRequest, Resolved, Then, Usage,
 };
@@ -36,7 +36,53 @@ pub(super) async fn ask<I: Send + Sync + 'static>(
         shown,
         ctx,
     };
-    let (hearing, model, (finish, usage)) = asking.until_answered(&request, prompt, turn).await?;
+    let (hearing, model, end) = asking.until_answered(&request, prompt, turn).await?;
+    record_reply(hearing, model, end, asking.step, turn, ctx).await
+}
+
+/// Gives the turn's next answer as it is in the recording that is replayed; no model is asked.
+pub(super) async fn replay<I: Send + Sync + 'static>(
+    spec: &Spec<I>,
+    recorded: Option<&RecordedLoop>,
+    prompt: &mut Prompt,
+    turn: &Turn,
+    shown: Shown,
+    ctx: &Ctx,
+) -> Result<Reply, BlockError> {
+    let step = u32::try_from(turn.steps().len()).unwrap_or(u32::MAX);
+    let answer = recorded.and_then(|recorded| Some((recorded.model(step)?, recorded.answer(step)?)));
+    let Some((model, answer)) = answer else {
+        let failed = recorded.and_then(RecordedLoop::failed).cloned();
+        return Err(failed.map_or_else(|| not_recorded(step, ctx), BlockError::from));
+    };
+    record_call(model.to_owned(), step, prompt, turn, ctx).await?;
+    let mut hearing = Hearing::new(ctx, shown, step, spec.shape.is_some());
+    let mut end = End::default();
+    for event in answer {
+        if let Some(ended) = hearing.hear(event.clone()).await? {
+            end = ended;
+        }
+    }
+    record_reply(hearing, model.to_owned(), end, step, turn, ctx).await
+}
+
+fn not_recorded(step: u32, ctx: &Ctx) -> BlockError {
+    let what = format!(
+        "the recording has no answer {step} of {}: the flow does not do what it did when it was recorded",
+        ctx.path()
+    );
+    BlockError::new("replay_diverged", what)
+}
+
+/// Records the answer, and gives it to the loop.
+async fn record_reply(
+    hearing: Hearing<'_>,
+    model: String,
+    (finish, usage): End,
+    step: u32,
+    turn: &Turn,
+    ctx: &Ctx,
+) -> Result<Reply, BlockError> {
     let (reply, parts) = hearing.end(&model, finish, usage).await?;
     let mut total = turn.usage();
     if let Some(usage) = reply.usage {
@@ -45,7 +91,7 @@ pub(super) async fn ask<I: Send + Sync + 'static>(
     ctx.record(ModelReplied {
         model,
         instance: ctx.instance(),
-        step: asking.step,
+        step,
         parts,
         finish: reply.finish.clone(),
         usage: reply.usage,
@@ -54,6 +100,26 @@ pub(super) async fn ask<I: Send + Sync + 'static>(
     })
     .await?;
     Ok(reply)
+}
+
+/// Records the question. On return it is durable, and all that led to it.
+async fn record_call(model: String, step: u32, prompt: &mut Prompt, turn: &Turn, ctx: &Ctx) -> Result<(), BlockError> {
+    let (system, tools) = prompt.changes();
+    let said = match turn.steps().last() {
+        None => prompt.to_record(),
+        Some(last) => last.correction.iter().map(ModelMessage::user).collect(),
+    };
+    ctx.record(ModelCalled {
+        model,
+        instance: ctx.instance(),
+        step,
+        system,
+        history: prompt.range.filter(|_| step == 0),
+        said,
+        tools,
+    })
+    .await?;
+    Ok(ctx.durable().await?)
 }
 
 type End = (Finish, Option<Usage>);
@@ -83,7 +149,7 @@ impl<'a> Asking<'a> {
             let model = candidate.model.name().to_owned();
             // The same question to the same model is recorded once.
             if asked.as_ref() != Some(&model) {
-                self.record_call(model.clone(), prompt, turn).await?;
+                record_call(model.clone(), self.step, prompt, turn, self.ctx).await?;
                 asked = Some(model.clone());
             }
             let mut hearing = Hearing::new(self.ctx, self.shown, self.step, self.structured);
@@ -114,27 +180,6 @@ impl<'a> Asking<'a> {
                 }
             }
         }
-    }
-
-    /// On return it is durable, and all that led to it.
-    async fn record_call(&self, model: String, prompt: &mut Prompt, turn: &Turn) -> Result<(), BlockError> {
-        let (system, tools) = prompt.changes();
-        let said = match turn.steps().last() {
-            None => prompt.to_record(),
-            Some(last) => last.correction.iter().map(ModelMessage::user).collect(),
-        };
-        self.ctx
-            .record(ModelCalled {
-                model,
-                instance: self.ctx.instance(),
-                step: self.step,
-                system,
-                history: prompt.range.filter(|_| self.step == 0),
-                said,
-                tools,
-            })
-            .await?;
-        Ok(self.ctx.durable().await?)
     }
 
     /// Hears an answer to its end. The outer error is one of recording it.

@@ -10,7 +10,7 @@ use super::emission::Shown;
 use super::tools::Tools;
 use super::turn::Turn;
 use crate::error::{BlockError, RecordError};
-use crate::exec::Ctx;
+use crate::exec::{Ctx, RecalledItem};
 use crate::item::{Failure, ItemBody, ItemStatus, ToolCall, ToolOutput};
 use crate::model::{ToolResult, ToolUse};
 use crate::record::ToolReturned;
@@ -65,6 +65,7 @@ impl Call<'_> {
         let tool = tools.get(&self.used.name);
         let item = self.open(tool.map_or(&self.used.name, |tool| tool.name())).await?;
         let outcome = match tool {
+            _ if self.ctx.replays_tools() => self.recorded(),
             None => Err(unknown(&self.used.name, tools)),
             Some(_) if self.index as usize >= CALLS_MAX => {
                 let what = format!("at most {CALLS_MAX} tools are run at once: this call was not");
@@ -82,6 +83,20 @@ impl Call<'_> {
         self.end(item, outcome).await
     }
 
+    /// What it gave in the recording that is replayed.
+    fn recorded(&self) -> Result<Val, BlockError> {
+        let recorded = self.ctx.replayed_loop().flatten();
+        let returned = recorded.and_then(|recorded| recorded.returned(self.step, self.index));
+        match returned {
+            Some((_, Some(output))) => Ok(Val::new(output.clone())),
+            Some((result, None)) => Err(BlockError::new("tool_execution_error", result.content.clone())),
+            None => Err(BlockError::new(
+                "replay_diverged",
+                format!("the recording does not say what the tool {:?} gave", self.used.name),
+            )),
+        }
+    }
+
     async fn open(&self, tool: &str) -> Result<Option<u32>, RecordError> {
         let body = ItemBody::ToolOutput(ToolOutput {
             block_name: tool.to_owned(),
@@ -97,6 +112,15 @@ impl Call<'_> {
             return Ok(None);
         };
         let recorder = self.ctx.recorder();
+        // Another process has opened it.
+        match self.ctx.recalled_tool_item(&self.used.id) {
+            Some(RecalledItem { is_open: false, .. }) => return Ok(None),
+            Some(item) => {
+                recorder.adopt_item(self.ctx.place(), item.index).await;
+                return Ok(Some(item.index));
+            }
+            None => {}
+        }
         let item = recorder.add_item(self.ctx.place(), ItemStatus::InProgress, visibility, body);
         item.await.map(Some)
     }

@@ -34,8 +34,15 @@ impl<I: Send + Sync + 'static> Spec<I> {
     /// Runs the loop to its end, from where the request's records say that it was.
     pub(super) async fn run(&self, input: &I, ctx: &Ctx) -> Result<Val, BlockError> {
         let shown = Shown::new(self.emission, self.audience, ctx.phase(), ctx.is_in_tool());
-        let mut turn = Turn::new(self.steps_max);
-        let mut prompt = self.slots.fill(input, ctx).await?;
+        let resumed = ctx.resumed_loop();
+        let mut turn = resumed
+            .map(|before| before.turn.clone())
+            .unwrap_or_default()
+            .at_most(self.steps_max);
+        let mut prompt = match resumed {
+            Some(before) => self.slots.fill_as(&before.called, input, ctx).await?,
+            None => self.slots.fill(input, ctx).await?,
+        };
         let (mut refilled, mut resolved) = (0, None::<Resolved>);
         loop {
             match turn.next() {
@@ -44,11 +51,16 @@ impl<I: Send + Sync + 'static> Spec<I> {
                         self.slots.refill(&mut prompt, input, ctx).await?;
                         refilled = step;
                     }
-                    let resolved = match &resolved {
-                        Some(resolved) => resolved,
-                        None => &*resolved.insert(ctx.resolve_model(self.model.fill(input, ctx).await?)?),
+                    let reply = match ctx.replayed_loop() {
+                        Some(recorded) => ask::replay(self, recorded, &mut prompt, &turn, shown, ctx).await?,
+                        None => {
+                            let resolved = match &resolved {
+                                Some(resolved) => resolved,
+                                None => &*resolved.insert(ctx.resolve_model(self.model.fill(input, ctx).await?)?),
+                            };
+                            ask::ask(self, resolved.clone(), &mut prompt, &turn, shown, ctx).await?
+                        }
                     };
-                    let reply = ask::ask(self, resolved.clone(), &mut prompt, &turn, shown, ctx).await?;
                     turn.replied(reply);
                 }
                 Next::Run { step, calls } => calls::run(&mut turn, step, &calls, &prompt.tools, shown, ctx).await?,
@@ -109,7 +121,7 @@ fn no_output(steps: usize) -> BlockError {
 }
 
 /// A tool's output as a model sees it: text as it is, anything else as JSON.
-pub(super) fn shown_to_model(output: &Value) -> String {
+pub(crate) fn shown_to_model(output: &Value) -> String {
     match output {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -20,6 +20,8 @@ const TURNS_AT_ONCE: usize = 16;
 pub struct History {
     turns_max: Option<usize>,
     tokens_max: Option<usize>,
+    /// Between which records it lies, once that is recorded.
+    within: Option<HistoryRange>,
 }
 
 impl History {
@@ -28,6 +30,7 @@ impl History {
         Self {
             turns_max: None,
             tokens_max: None,
+            within: None,
         }
     }
 
@@ -54,9 +57,21 @@ impl History {
         self
     }
 
+    /// What it was when it lay between these records.
+    pub(super) fn within(mut self, range: HistoryRange) -> Self {
+        self.within = Some(range);
+        self
+    }
+
     /// The messages, and where they lie in the session's stream.
     pub(crate) async fn read(self, ctx: &Ctx) -> Result<(Vec<ModelMessage>, Option<HistoryRange>), BlockError> {
-        let turns = ctx.history_turns(self.turns_max).await?;
+        let mut turns = ctx.history_turns(self.turns_max).await?;
+        if let Some(range) = self.within {
+            for turn in &mut turns {
+                turn.retain(|position| (range.from..=range.to).contains(position));
+            }
+            turns.retain(|turn| !turn.is_empty());
+        }
         let (positions, messages) = match self.tokens_max {
             None => {
                 let positions = turns.concat();

@@ -11,7 +11,7 @@ use crate::block::answer::{Answer, Answering};
 use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::model::ModelMessage;
-use crate::record::HistoryRange;
+use crate::record::{HistoryRange, ModelCalled};
 
 /// A function of the input; a sync one has its answer at once.
 pub(super) type Fill<I, T> = Arc<dyn Fn(&I, Ctx) -> BoxFuture<'static, Result<T, BlockError>> + Send + Sync>;
@@ -145,6 +145,24 @@ impl<I> Default for Slots<I> {
 }
 
 impl<I> Slots<I> {
+    /// What a loop that is gone on with was begun with: its history is what it was, not what has been said since, and the user's words
+    /// are those that were recorded.
+    pub(super) async fn fill_as(&self, called: &ModelCalled, input: &I, ctx: &Ctx) -> Result<Prompt, BlockError> {
+        let history = match (&self.history, called.history) {
+            (Some(Before::Session(history)), Some(range)) => history.within(range).read(ctx).await?.0,
+            _ => Vec::new(),
+        };
+        Ok(Prompt {
+            system: self.system(input, ctx).await?,
+            tools: self.tools(input, ctx).await?,
+            recorded: None,
+            kept_history: false,
+            history,
+            range: called.history,
+            user: called.said.clone(),
+        })
+    }
+
     /// Everything, before the first step.
     pub(super) async fn fill(&self, input: &I, ctx: &Ctx) -> Result<Prompt, BlockError> {
         let (system, tools) = (self.system(input, ctx).await?, self.tools(input, ctx).await?);

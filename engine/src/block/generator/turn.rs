@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AssistantPart, Finish, ModelMessage, ToolResult, ToolUse, Usage};
 
 /// The loop of one execution of a generator.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Turn {
     steps_max: u32,
     steps: Vec<Step>,
@@ -136,6 +136,19 @@ impl Turn {
             last.correction = Some(what);
         }
         may
+    }
+
+    /// The model was told this about an answer; what [`Turn::correct`] does, as it was recorded.
+    pub(crate) fn corrected(&mut self, step: u32, what: String) {
+        if let Some(step) = self.steps.get_mut(step as usize) {
+            step.correction = Some(what);
+        }
+    }
+
+    /// The same loop, in which the model may be asked so often; at least once.
+    pub(crate) fn at_most(mut self, steps_max: u32) -> Self {
+        self.steps_max = steps_max.max(1);
+        self
     }
 
     /// The answers so far, and what followed from each.

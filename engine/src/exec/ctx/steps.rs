@@ -60,7 +60,13 @@ impl Ctx {
         let place = &self.place;
         let state = state.map(|def| {
             let (block, path) = (place.block.clone(), place.path.clone());
-            Arc::new(InstanceState::new(block, path, attempt, def.clone()))
+            Arc::new(InstanceState::new(
+                block,
+                path,
+                attempt,
+                def.clone(),
+                self.recalled_ops(attempt),
+            ))
         });
         if let (Some(parent), Some(state)) = (&place.parent, &state) {
             let mut dispatched = parent.dispatched.lock();

@@ -28,6 +28,11 @@ impl Recorder {
         Ok(index)
     }
 
+    /// An open item goes on as this block's.
+    pub(crate) async fn adopt_item(&self, place: &Arc<Place>, item: u32) {
+        self.state.lock().await.owners.insert(item, place.clone());
+    }
+
     /// Adds an item of the runtime that is whole at once.
     pub(in crate::exec) async fn add_whole_item(
         &self,

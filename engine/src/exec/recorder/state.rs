@@ -1,6 +1,6 @@
 //! What a recorder knows of its run: what is open, what waits, what is on its way.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use flowstate_log::append::{Appended, Appending, NewRecord};
@@ -10,9 +10,10 @@ use futures_util::future::BoxFuture;
 
 use crate::error::RecordError;
 use crate::exec::ctx::Place;
+use crate::exec::recall::Recall;
 use crate::item::Status;
 use crate::item::open::OpenItems;
-use crate::record::Fact;
+use crate::record::{Fact, ItemAdded};
 
 /// See the module.
 pub(super) struct State {
@@ -66,6 +67,19 @@ impl State {
             failed: None,
             ended: false,
         }
+    }
+
+    /// Of a request that another process began: behind what is recorded of it. What is open in it goes on.
+    pub(super) fn resumed(past: &Recall, kept: &HashSet<u32>) -> Self {
+        let mut state = Self::new();
+        state.count = past.count;
+        (state.items, state.last_ts_ms) = (past.items, past.last_ts_ms);
+        state.keyed.clone_from(&past.keyed);
+        state.status = past.status.clone();
+        for item in kept.iter().filter_map(|index| past.left.items.get(*index)) {
+            state.apply(&ItemAdded { item: item.clone() }.into());
+        }
+        state
     }
 
     /// Takes a fact into what is open.

@@ -16,13 +16,13 @@ use crate::record::{Fact, RequestAccepted, SESSION_STATE, ScopeKind, SessionCrea
 const ATTEMPTS_MAX: u32 = 3;
 
 /// A request whose first record is durable.
-pub(super) struct AcceptedRequest {
-    pub(super) accepted: Accepted,
-    pub(super) stream: StreamId,
-    pub(super) sub: SubStreamId,
-    pub(super) project: Option<String>,
+pub(in crate::exec) struct AcceptedRequest {
+    pub(in crate::exec) accepted: Accepted,
+    pub(in crate::exec) stream: StreamId,
+    pub(in crate::exec) sub: SubStreamId,
+    pub(in crate::exec) project: Option<String>,
     /// Of its user and project.
-    pub(super) streams: (Name, Option<Name>),
+    pub(in crate::exec) streams: (Name, Option<Name>),
 }
 
 pub(super) async fn accept(

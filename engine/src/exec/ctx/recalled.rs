@@ -1,0 +1,55 @@
+//! What a block is told of what has happened before: in an earlier process that ran the same request, or in the recording that is replayed.
+
+use super::Ctx;
+use crate::exec::run::{Past, Repeats};
+use crate::exec::{RecalledEnd, RecalledItem, RecordedLoop};
+use crate::scope::StateOp;
+
+impl Ctx {
+    /// How this block ended, if it ran before the request was resumed.
+    pub(crate) fn recalled_end(&self) -> Option<&RecalledEnd> {
+        self.past(Repeats::Resumed)?
+            .recall
+            .end(&self.place.path, self.place.attempt)
+    }
+
+    /// How far this generator's loop was when the request was resumed.
+    pub(crate) fn resumed_loop(&self) -> Option<&RecordedLoop> {
+        self.past(Repeats::Resumed)?
+            .recall
+            .of_loop(&self.place.path, self.place.attempt)
+    }
+
+    /// What this generator heard in the recording that is replayed: `Some(None)` if it was not asked there.
+    pub(crate) fn replayed_loop(&self) -> Option<Option<&RecordedLoop>> {
+        let past = self.past(Repeats::Replayed)?;
+        Some(past.recall.of_loop(&self.place.path, self.place.attempt))
+    }
+
+    /// Whether the recording says what tools gave, too.
+    pub(crate) fn replays_tools(&self) -> bool {
+        self.past(Repeats::Replayed).is_some_and(|past| !past.runs_tools)
+    }
+
+    /// The route that this router has chosen before.
+    pub(crate) fn recalled_route(&self) -> Option<&str> {
+        let past = self.run.past.as_ref()?;
+        past.recall.route(&self.place.path, self.place.attempt)
+    }
+
+    /// What was done to the state of the execution at this place, before the request was resumed.
+    pub(super) fn recalled_ops(&self, attempt: u32) -> &[StateOp] {
+        let past = self.past(Repeats::Resumed);
+        past.map_or(&[], |past| past.recall.state_ops(&self.place.path, attempt))
+    }
+
+    /// The item of a tool's call whose result was not recorded before the request was resumed.
+    pub(crate) fn recalled_tool_item(&self, call: &str) -> Option<RecalledItem> {
+        let past = self.past(Repeats::Resumed)?;
+        past.recall.tool_item(&self.place.path, self.place.attempt, call)
+    }
+
+    fn past(&self, repeats: Repeats) -> Option<&Past> {
+        self.run.past.as_ref().filter(|past| past.repeats == repeats)
+    }
+}
