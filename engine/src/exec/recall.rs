@@ -121,11 +121,13 @@ impl Recall {
         self.states.get(&(path.to_owned(), attempt)).map_or(&[], Vec::as_slice)
     }
 
-    /// The item of a call whose result is not recorded.
-    pub(crate) fn tool_item(&self, path: &str, attempt: u32, call: &str) -> Option<RecalledItem> {
-        self.tool_items
-            .get(&((path.to_owned(), attempt), call.to_owned()))
-            .copied()
+    /// The item of a call of this answer whose result is not recorded.
+    pub(crate) fn tool_item(&self, path: &str, attempt: u32, step: u32, call: &str) -> Option<RecalledItem> {
+        let place = (path.to_owned(), attempt);
+        // Ids may come again in later answers.
+        let steps = self.loops.get(&place)?.turn.steps().len();
+        let of_step = self.tool_items.get(&(place, call.to_owned()));
+        of_step.filter(|_| step as usize + 1 == steps).copied()
     }
 
     /// The open items that belong to calls of tools which are run again: they stay open, and go on.

@@ -5,6 +5,7 @@ mod history;
 mod hostile;
 mod output;
 mod records;
+mod repeat;
 mod shown;
 mod slots;
 mod support;

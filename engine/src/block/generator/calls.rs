@@ -113,7 +113,7 @@ impl Call<'_> {
         };
         let recorder = self.ctx.recorder();
         // Another process has opened it.
-        match self.ctx.recalled_tool_item(&self.used.id) {
+        match self.ctx.recalled_tool_item(self.step, &self.used.id) {
             Some(RecalledItem { is_open: false, .. }) => return Ok(None),
             Some(item) => {
                 recorder.adopt_item(self.ctx.place(), item.index).await;

@@ -44,9 +44,9 @@ impl Ctx {
     }
 
     /// The item of a tool's call whose result was not recorded before the request was resumed.
-    pub(crate) fn recalled_tool_item(&self, call: &str) -> Option<RecalledItem> {
+    pub(crate) fn recalled_tool_item(&self, step: u32, call: &str) -> Option<RecalledItem> {
         let past = self.past(Repeats::Resumed)?;
-        past.recall.tool_item(&self.place.path, self.place.attempt, call)
+        past.recall.tool_item(&self.place.path, self.place.attempt, step, call)
     }
 
     fn past(&self, repeats: Repeats) -> Option<&Past> {
