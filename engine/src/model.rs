@@ -30,7 +30,7 @@ pub use request::{
 };
 pub use resolver::{Candidate, Connect, Resolved, Resolver};
 pub use route::{Protocol, Route, Secret, Timeouts};
-pub use scripted::ScriptedModel;
+pub use scripted::{Reply, ScriptedModel};
 
 /// A language model.
 pub trait Model: Send + Sync + 'static {

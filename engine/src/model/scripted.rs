@@ -1,50 +1,116 @@
-//! A model that needs no network and no key: its answer follows from the messages alone, at a steady pace.
-//! For demos, tests and benchmarks; it understands nothing.
+//! Models that need no network and no key. One makes its answers from the messages alone (`scripted/echo`), for demos and benchmarks; one
+//! says what it is told to (`scripted/script`), for development and tests. Neither understands anything.
 
-use std::time::Duration;
+mod echo;
+mod reply;
+mod script;
 
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
-use tokio::time::{Interval, interval};
-use xxhash_rust::xxh3::xxh3_64;
+use std::sync::Arc;
 
-use super::{Finish, Model, ModelError, ModelEvent, ModelMessage, ModelRequest, Usage};
-use crate::item::Role;
+use futures_util::stream::BoxStream;
+
+use super::{Model, ModelError, ModelEvent, ModelRequest};
+pub use reply::Reply;
+use script::Script;
 
 /// Tokens per second unless told otherwise.
 const TOKENS_PER_SECOND: u32 = 50;
-/// Most characters of the question that an answer repeats.
-const ECHO_CHARS_MAX: usize = 2_000;
-/// Longest piece of a word that is one token.
-const TOKEN_CHARS_MAX: usize = 6;
 
-const OPENINGS: [&str; 4] = [
-    "Good question. You wrote:",
-    "Let me take that one step at a time. You wrote:",
-    "Happy to help. You wrote:",
-    "Here is what I make of it. You wrote:",
-];
-/// An answer has three of them, so that at the usual pace it takes about two seconds: long enough to be interrupted.
-const CLOSINGS: [&str; 4] = [
-    "I am the scripted model, so this answer only depends on what was said in this conversation, and it comes one token at a time.",
-    "No network was asked for this: the scripted model makes every answer from the conversation itself, word by word.",
-    "Ask again with the same conversation and you will read exactly these words, since nothing here is left to chance.",
-    "Every piece of this answer was stored before you saw it, so you may close the page and come back to read the rest.",
-];
-
-/// The built-in deterministic model.
+/// The built-in deterministic model. By itself its answer follows from the messages, at a steady pace; with a script, it says that.
+///
+/// ```
+/// use flowstate_engine::model::{ModelError, ModelErrorKind, ScriptedModel, Reply};
+/// use flowstate_engine::prelude::*;
+/// use flowstate_log::Options;
+/// use std::sync::Arc;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = ScriptedModel::script([
+///     Reply::text("Hello, Ann."),
+///     Reply::fail(ModelError::new("scripted", ModelErrorKind::Auth, "no such key")),
+/// ]);
+/// let greet = generator("greet").user(|name: &String, _ctx| format!("I am {name}."));
+/// let engine = Engine::builder()
+///     .flow(flow("greeter").action("greet", action(greet)).instance("default")?)
+///     .model(Arc::new(model.clone()))
+///     .open(Options::in_memory())
+///     .await?;
+///
+/// assert_eq!(engine.run("greeter", "greet", "Ann").await?.output, "Hello, Ann.");
+/// assert!(engine.run("greeter", "greet", "Bob").await?.error.is_some());
+/// assert_eq!(model.asked()[0].messages.last().map(|message| message.text()), Some("I am Ann.".to_owned()));
+/// # engine.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ScriptedModel {
-    tokens_per_second: u32,
+    name: String,
+    says: Says,
+}
+
+#[derive(Debug, Clone)]
+enum Says {
+    /// What follows from the messages, at this pace.
+    Echo(u32),
+    /// What it is told to.
+    Script(Arc<Script>),
 }
 
 impl ScriptedModel {
-    /// The name under which it is registered.
+    /// Its name, unless it is given another.
     pub const NAME: &'static str = "scripted";
 
-    /// At this pace; 0 means as fast as it is read.
+    /// Answers that follow from the messages, at this pace; 0 means as fast as they are read.
     pub fn new(tokens_per_second: u32) -> Self {
-        Self { tokens_per_second }
+        Self {
+            name: Self::NAME.to_owned(),
+            says: Says::Echo(tokens_per_second),
+        }
+    }
+
+    /// These replies, one for each call, in the order in which the model is called. A call beyond them fails, and is not to be tried again.
+    /// Clones are one model: they share the script.
+    pub fn script(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self {
+            name: Self::NAME.to_owned(),
+            says: Says::Script(Arc::new(Script::new(replies.into_iter().collect()))),
+        }
+    }
+
+    /// A script for conversations in which a user said `text`: their calls take these replies and no others, so that requests that run at the
+    /// same time each have their own. Of several that fit, the one that was declared first is taken. On a model without a script, this is the
+    /// whole script.
+    pub fn when(mut self, text: impl Into<String>, replies: impl IntoIterator<Item = Reply>) -> Self {
+        let script = match &self.says {
+            Says::Echo(_) => Script::new(Vec::new()),
+            Says::Script(script) => script.unused(),
+        };
+        self.says = Says::Script(Arc::new(script.when(text.into(), replies.into_iter().collect())));
+        self
+    }
+
+    /// Under another name, so that there can be several.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What it was asked, oldest first: calls that a script had a reply for.
+    pub fn asked(&self) -> Vec<ModelRequest> {
+        match &self.says {
+            Says::Echo(_) => Vec::new(),
+            Says::Script(script) => script.asked(),
+        }
+    }
+
+    /// How many replies of its script nobody has taken.
+    pub fn left(&self) -> usize {
+        match &self.says {
+            Says::Echo(_) => 0,
+            Says::Script(script) => script.left(),
+        }
     }
 }
 
@@ -57,119 +123,16 @@ impl Default for ScriptedModel {
 
 impl Model for ScriptedModel {
     fn name(&self) -> &str {
-        Self::NAME
+        &self.name
     }
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
-        let tokens = tokens(&answer(&request.messages));
-        let read = request.messages.iter().map(|message| count(&message.text())).sum();
-        let end = ModelEvent::End {
-            finish: Finish::Stop,
-            usage: Some(Usage::new(read, tokens.len() as u64)),
-        };
-        let pieces = stream::iter(tokens).map(ModelEvent::Text).chain(stream::iter([end]));
-        let pause = self.tokens_per_second;
-        stream::unfold((pieces.boxed(), None), move |(mut pieces, clock)| async move {
-            let mut clock: Option<Interval> = clock;
-            if pause > 0 {
-                clock
-                    .get_or_insert_with(|| interval(Duration::from_secs(1) / pause))
-                    .tick()
-                    .await;
-            }
-            let piece = pieces.next().await?;
-            Some((Ok(piece), (pieces, clock)))
-        })
-        .boxed()
-    }
-}
-
-fn answer(messages: &[ModelMessage]) -> String {
-    let mut said = Vec::new();
-    for message in messages {
-        said.extend_from_slice(message.role().as_str().as_bytes());
-        said.push(0);
-        said.extend_from_slice(message.text().as_bytes());
-        said.push(0);
-    }
-    let hash = xxh3_64(&said) as usize;
-    let question = messages.iter().rev().find(|message| message.role() == Role::User);
-    let question = question.map(ModelMessage::text).unwrap_or_default();
-    let echo: String = question.trim().chars().take(ECHO_CHARS_MAX).collect();
-    let closing = |n: usize| CLOSINGS[(hash / 4 + n) % 4];
-    format!(
-        "{} \"{echo}\". {} {} {}",
-        OPENINGS[hash % 4],
-        closing(0),
-        closing(1),
-        closing(2)
-    )
-}
-
-/// Word pieces; a piece that begins a word has the space before it.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut token = String::new();
-    for c in text.chars() {
-        let starts_word = c.is_whitespace() && !token.ends_with(char::is_whitespace);
-        if !token.is_empty() && (starts_word || token.trim_start().chars().count() == TOKEN_CHARS_MAX) {
-            tokens.push(std::mem::take(&mut token));
+        match &self.says {
+            Says::Echo(tokens_per_second) => echo::stream(&request.messages, *tokens_per_second),
+            Says::Script(script) => script.stream(&self.name, request),
         }
-        token.push(c);
     }
-    tokens.extend((!token.is_empty()).then_some(token));
-    tokens
-}
-
-fn count(text: &str) -> u64 {
-    text.split_whitespace().count() as u64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(text: &str) -> Vec<ModelMessage> {
-        vec![ModelMessage::user(text)]
-    }
-
-    #[test]
-    fn an_answer_repeats_the_question_in_at_least_twenty_tokens_that_join_to_it() {
-        for question in ["", "Why is the sky blue?", "Grüße 👋🏽 \u{2028}\nand more"] {
-            let answer = answer(&ask(question));
-            assert!(answer.contains(question), "{answer}");
-            let tokens = tokens(&answer);
-            assert!(tokens.len() >= 20, "{} tokens", tokens.len());
-            assert_eq!(tokens.concat(), answer);
-        }
-    }
-
-    #[test]
-    fn an_answer_depends_on_the_messages_only() {
-        assert_eq!(answer(&ask("a")), answer(&ask("a")));
-        let answers: std::collections::BTreeSet<String> = (0..32)
-            .map(|n| answer(&[ask(&n.to_string()), ask("a")].concat()))
-            .collect();
-        assert!(answers.len() > 4, "earlier messages count: {answers:?}");
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_stream_gives_the_answer_and_ends() {
-        let events: Vec<_> = ScriptedModel::new(0)
-            .stream(ModelRequest::new(ask("hi")))
-            .collect()
-            .await;
-        let Some((Ok(ModelEvent::End { usage: Some(usage), .. }), texts)) = events.split_last() else {
-            panic!("no end: {events:?}");
-        };
-        assert_eq!(usage.output_tokens, texts.len() as u64);
-        let text: String = texts
-            .iter()
-            .map(|event| match event {
-                Ok(ModelEvent::Text(text)) => text.as_str(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(text, answer(&ask("hi")));
-    }
-}
+mod tests;

@@ -5,4 +5,5 @@ mod admission;
 mod ends;
 mod failures;
 mod full_disk;
+mod models;
 mod support;

@@ -3,10 +3,10 @@
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{ModelEvent, Models, ScriptedModel, Secret};
+use crate::model::{ModelEvent, ModelRequest, Models, Protocol, ScriptedModel, Secret};
 
 /// A model that is its route.
 struct Routed(String);
