@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use flowstate_engine::model::{ModelRef, ScriptedModel};
 use tracing_subscriber::EnvFilter;
 
 use crate::server::guard::{Host, Origin};
@@ -45,6 +46,11 @@ struct Args {
     /// Origin of another site whose pages may call the server. Repeatable, or separated by commas.
     #[arg(long, value_name = "ORIGIN", env = "FLOWSTATE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     allow_origin: Vec<String>,
+
+    /// Model that answers where flows name none, such as openai/gpt-5-mini; without it, the built-in scripted model. Keys are read from the
+    /// variables of the providers, such as OPENAI_API_KEY.
+    #[arg(long, value_name = "MODEL", env = "FLOWSTATE_MODEL", value_parser = model)]
+    model: Option<String>,
 
     /// Speed of the built-in scripted model; 0 is without pause.
     #[arg(long, value_name = "NUMBER", env = "FLOWSTATE_SCRIPTED_TOKENS_PER_SECOND", default_value = "50", value_parser = tokens_per_second)]
@@ -166,6 +172,18 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of one model; blank is none, as with a variable that is set to nothing.
+fn model(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let help = "set it with --model or FLOWSTATE_MODEL";
+    match text.parse::<ModelRef>() {
+        _ if text.is_empty() || text == ScriptedModel::NAME => Ok(text.to_owned()),
+        Ok(name) if name.is_concrete() => Ok(text.to_owned()),
+        Ok(_) => Err(format!("it has to be one model: {help}")),
+        Err(error) => Err(format!("{error}; {help}")),
+    }
+}
+
 fn tokens_per_second(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| {
         "give a whole number with --scripted-tokens-per-second or FLOWSTATE_SCRIPTED_TOKENS_PER_SECOND".to_owned()
@@ -185,6 +203,8 @@ mod tests {
             ("--store", "FLOWSTATE_STORE", "postgres"),
             ("--listen", "FLOWSTATE_LISTEN", "4400"),
             ("--listen", "FLOWSTATE_LISTEN", "127.0.0.1:65536"),
+            ("--model", "FLOWSTATE_MODEL", "gtp-5"),
+            ("--model", "FLOWSTATE_MODEL", "preset/fast"),
             ("--allow-host", "FLOWSTATE_ALLOW_HOST", "a,http://b"),
             ("--allow-origin", "FLOWSTATE_ALLOW_ORIGIN", "example.org"),
             (

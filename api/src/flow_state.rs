@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use flowstate_engine::model::Model;
+use flowstate_engine::model::{Model, Models};
 use flowstate_engine::{Engine, EngineBuilder, EngineOpenError, Flow};
 use flowstate_log::PoisonReason;
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -28,6 +28,7 @@ pub struct FlowState {
 #[must_use = "nothing happens before build()"]
 pub struct FlowStateBuilder {
     engine: EngineBuilder,
+    models: Option<Models>,
     store: Option<Store>,
     hosts: Vec<String>,
     origins: Vec<String>,
@@ -69,6 +70,7 @@ impl FlowState {
     pub fn builder() -> FlowStateBuilder {
         FlowStateBuilder {
             engine: Engine::builder(),
+            models: None,
             store: None,
             hosts: Vec::new(),
             origins: Vec::new(),
@@ -126,7 +128,15 @@ impl FlowStateBuilder {
         self
     }
 
-    /// Adds a model; the first is the one that generators ask when they name none. Without any, the built-in scripted one answers.
+    /// The models that flows may name, and how they are reached. Without this they are those of the environment ([`Models::from_env`]), whose
+    /// variables are read by [`FlowStateBuilder::build`]; `Models::new()` reads none.
+    pub fn models(mut self, models: Models) -> Self {
+        self.models = Some(models);
+        self
+    }
+
+    /// Adds a model under its name. The first one answers generators that name none, unless another default is declared or set by
+    /// `FLOWSTATE_MODEL`. Without any, the built-in scripted one does.
     pub fn model(mut self, model: impl Model) -> Self {
         self.engine = self.engine.model(Arc::new(model));
         self
@@ -159,13 +169,14 @@ impl FlowStateBuilder {
             hosts: hosts.collect::<Result<_, _>>().map_err(BuildError::Host)?,
             origins: origins.collect::<Result<_, _>>().map_err(BuildError::Origin)?,
         };
+        let engine = self.engine.models(self.models.unwrap_or_else(Models::from_env));
         let storage = tokio::task::spawn_blocking(move || store.storage())
             .await
             .map_err(|_| EngineOpenError::Stopped)?
             .map_err(EngineOpenError::Log)?;
         Ok(FlowState {
             api: Api {
-                engine: self.engine.open(storage).await?,
+                engine: engine.open(storage).await?,
                 stopping: CancellationToken::new(),
             },
             guard: Arc::new(guard),

@@ -23,7 +23,7 @@ fn server() -> FlowStateBuilder {
         .action("say", action(answer).user_message(String::clone))
         .instance("default")
         .expect("a flow");
-    FlowState::builder().flow(chat).store(memory())
+    FlowState::builder().flow(chat).models(Models::new()).store(memory())
 }
 
 /// A model that is asked and never answers.
@@ -349,4 +349,40 @@ async fn a_cursor_past_the_end_of_a_finished_request_gives_an_empty_stream() {
     }
     let (_, _, rest) = send(&router, call("GET", stream, &[("last-event-id", last)], "")).await;
     assert!(rest.is_empty());
+}
+
+/// Variables can't be set within a process: this test is its own child.
+#[tokio::test]
+async fn without_models_they_are_those_of_the_environment() {
+    const CHILD: &str = "FLOWSTATE_TEST_CHILD";
+    let chat = flow("chat").action(
+        "say",
+        action(generator("answer").user(|input: &String, _ctx| input.clone())),
+    );
+    let builder = FlowState::builder()
+        .flow(chat.instance("default").expect("a flow"))
+        .store(memory());
+    if std::env::var_os(CHILD).is_some() {
+        let server = builder.build().await.expect("a server");
+        println!("default: {}", server.engine().models().default_model());
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args([
+            "--exact",
+            "without_models_they_are_those_of_the_environment",
+            "--nocapture",
+        ])
+        .env_clear()
+        .env(CHILD, "1")
+        .env("FLOWSTATE_MODEL", "openai/deployed")
+        .output()
+        .expect("a child");
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("default: openai/deployed"),
+        "{said}"
+    );
+    let server = builder.models(Models::new()).build().await.expect("a server");
+    assert_eq!(server.engine().models().default_model(), "scripted");
 }

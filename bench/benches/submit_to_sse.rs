@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flowstate::engine::model::ScriptedModel;
+use flowstate::engine::model::{Models, ScriptedModel};
 use flowstate::{FlowState, lsm};
 use flowstate_bench::limit::Limit;
 use flowstate_bench::timed;
@@ -46,6 +46,7 @@ fn submit_to_sse(c: &mut Criterion) {
     let server = runtime.block_on(async {
         FlowState::builder()
             .flow(flowstate::cli::hello_chat().expect("the built-in flow"))
+            .models(Models::new())
             .model(ScriptedModel::new(0))
             .store(lsm(folder.path().join("data")))
             .build()

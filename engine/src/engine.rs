@@ -91,6 +91,9 @@ impl EngineBuilder {
         let mut storage = storage.into();
         let models = self.own.into_iter().fold(self.models, Models::model);
         let registry = Registry::new(self.flows, models).map_err(EngineOpenError::Assembly)?;
+        for warning in registry.models().warnings() {
+            tracing::warn!("{warning}");
+        }
         storage.views().extend(projection::views());
         let payload_bytes_max = storage.limits().payload_bytes_max;
         let log = match tokio::task::spawn_blocking(move || storage.open()).await {

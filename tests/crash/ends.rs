@@ -105,3 +105,31 @@ fn damage_is_refused_and_nothing_is_changed() {
     assert!(said.contains("damaged") && said.contains("manifest"), "{said}");
     assert_eq!(std::fs::read(&manifest).expect("read"), bytes);
 }
+
+#[test]
+fn a_model_that_has_no_meaning_or_no_key_is_refused_before_anything_is_opened() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    for (name, parts) in [
+        ("gtp-5", ["no model is named \"gtp-5\"", "provider/model"]),
+        ("preset/fast", ["one model", "--model"]),
+        ("openai/gpt-5-mini", ["openai/gpt-5-mini", "OPENAI_API_KEY"]),
+    ] {
+        let flag = refused(&data, &["--listen", "127.0.0.1:0", "--model", name]);
+        let variable = command(BINARY, &data, &["--listen", "127.0.0.1:0"])
+            .env("FLOWSTATE_MODEL", name)
+            .output();
+        let variable = variable.expect("the binary starts");
+        assert!(!variable.status.success());
+        for said in [flag, String::from_utf8_lossy(&variable.stderr).into_owned()] {
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+            assert!(said.contains("--model") && said.contains("FLOWSTATE_MODEL"), "{said}");
+        }
+    }
+    let address = command(BINARY, &data, &["--listen", "127.0.0.1:0"])
+        .env("OPENAI_BASE_URL", "example.org")
+        .output();
+    let said = String::from_utf8_lossy(&address.expect("the binary starts").stderr).into_owned();
+    assert!(said.contains("OPENAI_BASE_URL"), "{said}");
+    assert!(!data.exists());
+}

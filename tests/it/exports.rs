@@ -35,7 +35,9 @@ async fn run(server: &FlowState, flow: &str, action: &str, session: &str, input:
 async fn serve(flows: impl IntoIterator<Item = Flow>) -> FlowState {
     let builder = flows
         .into_iter()
-        .fold(FlowState::builder(), |builder, flow| builder.flow(flow));
+        .fold(FlowState::builder().models(Models::new()), |builder, flow| {
+            builder.flow(flow)
+        });
     builder.store(memory()).build().await.expect("a server")
 }
 

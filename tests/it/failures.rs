@@ -29,6 +29,7 @@ async fn server_with(model: impl Model) -> (FlowState, Router) {
         .expect("a flow");
     let server = FlowState::builder()
         .flow(app)
+        .models(Models::new())
         .model(model)
         .store(memory())
         .build()

@@ -11,13 +11,25 @@ pub struct Server {
     pub url: String,
 }
 
+/// What variables begin with that a server reads.
+const READ: [&str; 7] = [
+    "FLOWSTATE_",
+    "OPENAI_",
+    "ANTHROPIC_",
+    "GOOGLE_",
+    "GEMINI_",
+    "AI_GATEWAY_",
+    "OPENROUTER_",
+];
+
 /// A command that starts the server, with its settings from the arguments only.
 pub fn command(binary: &str, data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command.arg("--data-dir").arg(data).args(arguments);
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("FLOWSTATE_") {
-            command.env_remove(variable);
+        let name = variable.to_string_lossy();
+        if READ.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&variable);
         }
     }
     command

@@ -4,9 +4,10 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flowstate_engine::model::ScriptedModel;
+use flowstate_engine::model::{ModelChoice, ModelError, Models, ModelsError, ScriptedModel};
 use flowstate_engine::{EngineOpenError, FlowError};
 use flowstate_log::error::OpenError;
 use tokio::net::TcpListener;
@@ -40,6 +41,10 @@ pub(super) enum StartError {
         "what the folder {folder} holds can't be opened: {reason}; another folder can be named with --data-dir or FLOWSTATE_DATA_DIR"
     )]
     FolderUnreadable { folder: String, reason: OpenError },
+    #[error("{0}; name another model with --model or FLOWSTATE_MODEL")]
+    Model(ModelError),
+    #[error(transparent)]
+    Models(#[from] ModelsError),
     #[error(transparent)]
     Flow(#[from] FlowError),
     #[error(transparent)]
@@ -51,13 +56,15 @@ pub(super) enum StartError {
 /// Serves until a signal, or a log that failed, says to stop.
 pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
     let mut signals = Signals::receive().map_err(StartError::Signals)?;
+    let models = models(&args, Models::from_env());
+    let who = answering(&args, models.clone())?;
     let (listener, address) = bind(&args.listen).await?;
     let app = tokio::select! {
-        app = build(&args, address) => app?,
+        app = build(&args, models, address) => app?,
         signal = signals.next() => return Ok(ExitCode::from(signal)),
     };
 
-    announce(address, &args);
+    announce(address, &args, &who);
     let stop = CancellationToken::new();
     let work = async {
         app.serve_on(listener, stop.cancelled()).await;
@@ -101,14 +108,42 @@ async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr), StartError> {
     })
 }
 
-async fn build(args: &Args, address: SocketAddr) -> Result<FlowState, StartError> {
+/// The models of the environment, with the flag's as the default one.
+fn models(args: &Args, models: Models) -> Models {
+    let models = models.model(Arc::new(ScriptedModel::new(args.scripted_tokens_per_second)));
+    match args.model.as_deref() {
+        Some(name) if !name.is_empty() => models.default_override(name),
+        _ => models,
+    }
+}
+
+/// Who answers where a flow names no model, in words. That nobody can is told before anything is opened.
+fn answering(args: &Args, models: Models) -> Result<String, StartError> {
+    let resolved = models
+        .build()?
+        .resolve(ModelChoice::default())
+        .map_err(StartError::Model)?;
+    let name = resolved.candidates.first().map(|candidate| candidate.model.name());
+    Ok(match name {
+        Some(name) if name != ScriptedModel::NAME => name.to_owned(),
+        _ => {
+            let pace = match args.scripted_tokens_per_second {
+                0 => "without pause".to_owned(),
+                tokens => format!("at {tokens} tokens a second"),
+            };
+            format!("the built-in scripted model, {pace}; it needs no key and no network")
+        }
+    })
+}
+
+async fn build(args: &Args, models: Models, address: SocketAddr) -> Result<FlowState, StartError> {
     let store = match args.store {
         StoreKind::Lsm => lsm(&args.data_dir),
         StoreKind::Fjall => fjall(&args.data_dir),
     };
     let builder = FlowState::builder()
         .flow(hello_chat()?)
-        .model(ScriptedModel::new(args.scripted_tokens_per_second))
+        .models(models)
         .store(store)
         .allow_host(address.to_string());
     let builder = args.allow_host.iter().fold(builder, FlowStateBuilder::allow_host);
@@ -134,21 +169,78 @@ fn explained(error: BuildError, folder: &Path) -> StartError {
 }
 
 /// Tells where the server is, where it keeps everything, and who answers. Who reads the first line can connect.
-fn announce(mut address: SocketAddr, args: &Args) {
+fn announce(mut address: SocketAddr, args: &Args, who: &str) {
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let folder = std::path::absolute(&args.data_dir).unwrap_or_else(|_| args.data_dir.clone());
-    let pace = match args.scripted_tokens_per_second {
-        0 => "without pause".to_owned(),
-        tokens => format!("at {tokens} tokens a second"),
-    };
     let lines = format!(
         "Flowstate is ready: http://{address}\n\
          Data is kept in {}\n\
-         Answers come from the built-in scripted model, {pace}; it needs no key and no network\n",
+         Answers come from {who}\n",
         folder.display()
     );
     // That nobody reads stdout is no reason not to serve.
     let _ = io::stdout().lock().write_all(lines.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use flowstate_engine::model::Model;
+
+    use super::*;
+
+    /// What the command says with this flag and these variables; what is connected is a scripted model under the name of the way.
+    fn said(flag: Option<&str>, variables: &[(&'static str, &'static str)]) -> Result<String, String> {
+        let flags = [
+            "flowstate",
+            "--model",
+            flag.unwrap_or_default(),
+            "--scripted-tokens-per-second=50",
+        ];
+        let args = Args::try_parse_from(flags).expect("arguments");
+        let variables = variables.to_vec();
+        let read = move |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        let environment = Models::new().env(read).connect(Arc::new(|route| {
+            Ok(Arc::new(ScriptedModel::new(0).named(&route.name)) as Arc<dyn Model>)
+        }));
+        answering(&args, models(&args, environment)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn who_answers_is_told_before_anything_is_opened() {
+        let scripted = "the built-in scripted model, at 50 tokens a second; it needs no key and no network";
+        let key = ("OPENAI_API_KEY", "k");
+        for (flag, variables, expected) in [
+            (None, &[][..], scripted),
+            (None, &[key], scripted),
+            (Some("scripted"), &[key], scripted),
+            (Some(" gpt-5-mini "), &[key], "openai/gpt-5-mini"),
+            (
+                Some("openai/gpt-5"),
+                &[("AI_GATEWAY_API_KEY", "k")],
+                "vercel/openai/gpt-5",
+            ),
+            (
+                Some("openai/flag"),
+                &[key, ("FLOWSTATE_MODEL", "openai/variable")],
+                "openai/flag",
+            ),
+            (None, &[key, ("FLOWSTATE_MODEL", "openai/variable")], "openai/variable"),
+        ] {
+            assert_eq!(said(flag, variables).as_deref(), Ok(expected), "{flag:?}");
+        }
+        let missing = said(Some("anthropic/claude-x"), &[key]).expect_err("no key");
+        for part in ["anthropic/claude-x", "ANTHROPIC_API_KEY", "--model", "FLOWSTATE_MODEL"] {
+            assert!(missing.contains(part), "{part}: {missing}");
+        }
+        let address = said(None, &[("OPENAI_BASE_URL", "example.org")]).expect_err("no address");
+        assert!(address.contains("OPENAI_BASE_URL"), "{address}");
+    }
 }

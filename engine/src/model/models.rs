@@ -146,7 +146,7 @@ impl Models {
 
     /// What names mean as far as it can be told, and everything that is wrong.
     pub(crate) fn assemble(self) -> (Resolver, Vec<String>) {
-        let mut problems = Vec::new();
+        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
         for (index, model) in self.own.iter().enumerate() {
             if self.own[..index].iter().any(|earlier| earlier.name() == model.name()) {
                 problems.push(format!("two models have the name {:?}", model.name()));
@@ -199,7 +199,13 @@ impl Models {
             .iter()
             .filter(|(_, preset)| !(preset.provider_options.is_object() || preset.provider_options.is_null()));
         problems.extend(unlike.map(|(name, _)| format!("preset {name:?}: the options of providers are no object")));
-        let access = access::all(&self.keys, &self.base_urls, self.env.as_ref(), &mut problems);
+        let access = access::all(
+            &self.keys,
+            &self.base_urls,
+            self.env.as_ref(),
+            &mut problems,
+            &mut warnings,
+        );
         let resolver = Resolver {
             own,
             default: default.unwrap_or_else(|| ScriptedModel::NAME.to_owned()),
@@ -209,6 +215,7 @@ impl Models {
             timeouts: self.timeouts,
             connect: self.connect.unwrap_or_else(no_adapters),
             reads_env: self.env.is_some(),
+            warnings,
             connections: Mutex::default(),
         };
         (resolver, problems)

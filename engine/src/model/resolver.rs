@@ -40,6 +40,7 @@ pub struct Resolver {
     pub(super) timeouts: Timeouts,
     pub(super) connect: Connect,
     pub(super) reads_env: bool,
+    pub(super) warnings: Vec<String>,
     pub(super) connections: Mutex<HashMap<String, Arc<dyn Model>>>,
 }
 
@@ -97,6 +98,11 @@ impl Resolver {
     /// The name of the default model.
     pub fn default_model(&self) -> &str {
         &self.default
+    }
+
+    /// What is unwise in how models are reached: an address to which keys go unencrypted. An engine logs it when it is opened.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The models that were added by name, the scripted one included.

@@ -110,12 +110,13 @@ pub(super) fn read(env: Option<&Env>, name: &str) -> Option<String> {
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// Who can be reached. What is wrong with what was declared is added to the problems.
+/// Who can be reached. What is wrong with what was declared is added to the problems, what is unwise to the warnings.
 pub(super) fn all(
     keys: &[(String, Secret)],
     base_urls: &[(String, String)],
     env: Option<&Env>,
     problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
 ) -> Vec<(Via, Access)> {
     let given = keys.iter().map(|(of, _)| of).chain(base_urls.iter().map(|(of, _)| of));
     for of in given.filter(|of| !Via::ALL.iter().any(|via| via.as_str() == of.as_str())) {
@@ -148,7 +149,20 @@ pub(super) fn all(
                 (shared.or_else(|| read(env, name)), name.to_owned())
             }
         };
-        let base_url = url.and_then(|url| address(&url, &from, chat && !is_apart, problems));
+        // What `openai-chat` shares with `openai` was checked and told there.
+        let is_told = chat && !is_apart;
+        let base_url = url.and_then(|url| match base_url::check(&url) {
+            Ok((url, is_readable)) => {
+                let warning = format!("{from}: keys and messages are sent to {url} unencrypted");
+                warnings.extend((is_readable && !is_told).then_some(warning));
+                Some(url)
+            }
+            Err(what) => {
+                let problem = format!("{from} is no address of a provider: {what}");
+                problems.extend((!is_told).then_some(problem));
+                None
+            }
+        });
         let mut headers: Vec<(String, String)> = Vec::new();
         let named = variables.headers.iter();
         headers.extend(named.filter_map(|(name, header)| Some(((*header).to_owned(), read(env, name)?))));
@@ -172,22 +186,4 @@ fn last<T: Clone>(given: &[(String, T)], of: &str) -> Option<T> {
         .rev()
         .find(|(name, _)| name == of)
         .map(|(_, value)| value.clone())
-}
-
-/// A checked address. One that two share is complained of once.
-fn address(url: &str, from: &str, is_told: bool, problems: &mut Vec<String>) -> Option<String> {
-    match base_url::check(url) {
-        Ok((url, is_readable)) => {
-            if is_readable && !is_told {
-                tracing::warn!(%url, from, "keys and messages are sent there unencrypted");
-            }
-            Some(url)
-        }
-        Err(what) => {
-            if !is_told {
-                problems.push(format!("{from} is no address of a provider: {what}"));
-            }
-            None
-        }
-    }
 }

@@ -123,3 +123,23 @@ fn the_built_in_presets_name_models_of_each_provider() {
         }
     }
 }
+
+#[test]
+fn an_address_that_others_can_listen_to_is_warned_of_once() {
+    let remote = env(&[
+        ("OPENAI_BASE_URL", "http://10.0.0.7:8000/v1"),
+        ("ANTHROPIC_BASE_URL", "http://[::1]:80"),
+    ]);
+    let resolver = Models::new()
+        .env(remote)
+        .base_url("vercel", "http://gateway.example")
+        .build()
+        .expect("models");
+    assert_eq!(
+        resolver.warnings(),
+        [
+            "OPENAI_BASE_URL: keys and messages are sent to http://10.0.0.7:8000/v1 unencrypted",
+            "the address of \"vercel\": keys and messages are sent to http://gateway.example unencrypted",
+        ]
+    );
+}
