@@ -14,3 +14,6 @@ pub mod state {}
 
 #[doc = include_str!("../../docs/guide/items.md")]
 pub mod items {}
+
+#[doc = include_str!("../../docs/guide/models.md")]
+pub mod models {}
