@@ -29,6 +29,7 @@ pub use flow_state::{BuildError, FlowState, FlowStateBuilder, ServeError};
 pub use store::{Store, fjall, lsm, memory};
 
 pub use flowstate_engine as engine;
+pub use flowstate_engine::model::Models;
 pub use flowstate_engine::prelude;
 pub use flowstate_log as log;
 

@@ -39,9 +39,9 @@ impl Registry {
         for flow in &flows {
             for (what, root) in flow.blocks() {
                 root.walk(&mut |block| {
-                    for error in block.models().filter_map(|model| models.check(model).err()) {
+                    for problem in block.models().flat_map(|model| models.problems(&model.into())) {
                         let (kind, name) = (flow.kind(), block.name());
-                        problems.push(format!("flow {kind:?}, {what}, block {name:?}: {error}"));
+                        problems.push(format!("flow {kind:?}, {what}, block {name:?}: {problem}"));
                     }
                 });
             }

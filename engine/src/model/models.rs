@@ -11,7 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::resolver::{Connect, Resolver, no_adapters};
-use super::{Model, ModelRef, ScriptedModel, Secret, Timeouts};
+use super::{Model, ModelChoice, ModelRef, ScriptedModel, Secret, Timeouts};
 pub(super) use access::{Access, Via};
 pub use preset::Preset;
 
@@ -206,7 +206,7 @@ impl Models {
             &mut problems,
             &mut warnings,
         );
-        let resolver = Resolver {
+        let mut resolver = Resolver {
             own,
             default: default.unwrap_or_else(|| ScriptedModel::NAME.to_owned()),
             intents: self.intents,
@@ -218,6 +218,11 @@ impl Models {
             warnings,
             connections: Mutex::default(),
         };
+        if let (true, Err(error)) = (problems.is_empty(), resolver.names(ModelChoice::default())) {
+            resolver
+                .warnings
+                .push(format!("the default model can't be reached now: {error}"));
+        }
         (resolver, problems)
     }
 }

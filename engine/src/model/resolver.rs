@@ -9,15 +9,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::chain::unreachable;
+use super::choice::Asked;
 use super::models::{Access, Via};
-use super::{
-    Model, ModelAttempt, ModelChoice, ModelError, ModelErrorKind, ModelRef, ModelRefError, Preset, Route, Timeouts,
-};
+use super::{Model, ModelAttempt, ModelChoice, ModelError, ModelErrorKind, Preset, Route, Timeouts};
 pub use candidate::{Candidate, Resolved};
-use way::{To, unknown_preset};
+use way::To;
 
 /// Most connections that are kept; names beyond are connected to anew each time.
 const CONNECTIONS_MAX: usize = 256;
+
+/// What is said of an empty list.
+const NO_NAME: &str = "an empty list of models was named: name at least one";
 
 /// Makes the model at the end of a way.
 pub type Connect = Arc<dyn Fn(&Route) -> Result<Arc<dyn Model>, ModelError> + Send + Sync>;
@@ -84,15 +86,22 @@ impl Resolver {
         Ok(found.ways.iter().map(|way| way.to.name().to_owned()).collect())
     }
 
-    /// Whether a name has a meaning here, be it reachable or not.
-    pub fn check(&self, name: &str) -> Result<(), ModelRefError> {
-        if self.own(name).is_some() {
-            return Ok(());
+    /// What is wrong with what is asked for, whoever can be reached: names without a meaning, or a list of none.
+    pub fn problems(&self, asked: &ModelChoice) -> Vec<String> {
+        let Some(list) = &asked.0 else {
+            return Vec::new();
+        };
+        if list.is_empty() {
+            return vec![NO_NAME.to_owned()];
         }
-        match name.parse::<ModelRef>()? {
-            ModelRef::Preset(preset) if !self.presets.contains_key(&preset) => Err(unknown_preset(name)),
-            _ => Ok(()),
-        }
+        let names = list.iter().filter_map(|asked| match asked {
+            Asked::Name(name) => Some(name.as_str()),
+            Asked::Model(_) => None,
+        });
+        names
+            .filter_map(|name| self.meaning(name).err())
+            .map(|error| error.to_string())
+            .collect()
     }
 
     /// The name of the default model.
@@ -100,7 +109,8 @@ impl Resolver {
         &self.default
     }
 
-    /// What is unwise in how models are reached: an address to which keys go unencrypted. An engine logs it when it is opened.
+    /// What is unwise in how models are reached: an address to which keys go unencrypted, a default
+    /// model that can't be reached. An engine logs it when it is opened.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -143,3 +143,21 @@ fn an_address_that_others_can_listen_to_is_warned_of_once() {
         ]
     );
 }
+
+#[test]
+fn a_default_that_cannot_be_reached_is_warned_of() {
+    let resolver = Models::new().default("gpt-5").build().expect("models");
+    let [warning] = resolver.warnings() else {
+        panic!("{:?}", resolver.warnings())
+    };
+    assert!(
+        warning.starts_with("the default model can't be reached now: the model openai/gpt-5"),
+        "{warning}"
+    );
+    let with_key = Models::new()
+        .default("gpt-5")
+        .key("openai", "k")
+        .build()
+        .expect("models");
+    assert!(with_key.warnings().is_empty());
+}

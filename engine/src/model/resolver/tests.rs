@@ -524,7 +524,7 @@ fn models_that_were_added_win_over_every_other_meaning() {
     ] {
         let (declared, routes) = models(&[OPENAI]);
         let resolver = declared.model(Arc::new(Routed(name.into()))).build().expect("models");
-        assert!(resolver.check(name).is_ok());
+        assert_eq!(resolver.problems(&name.into()), Vec::<String>::new());
         assert_eq!(names(&resolver.resolve(name).expect(name)), [name]);
         assert_eq!(
             names(&resolver.resolve(ModelChoice::default()).expect(name)),
@@ -547,8 +547,17 @@ fn what_has_a_meaning_can_be_told_before_anything_is_reachable() {
         ("scripted", true),
         ("parrot", false),
     ] {
-        assert_eq!(resolver.check(name).is_ok(), has_meaning, "{name}");
+        assert_eq!(resolver.problems(&name.into()).is_empty(), has_meaning, "{name}");
     }
+    let given = ModelChoice::from(Arc::new(Routed("given".into())) as Arc<dyn Model>);
+    let several = [given, "parrot".into(), "gpt-5".into(), "preset/none".into()];
+    let problems = resolver.problems(&several.into());
+    assert!(
+        problems.len() == 2 && problems[0].contains("parrot") && problems[1].contains("preset/none"),
+        "{problems:?}"
+    );
+    assert_eq!(resolver.problems(&Vec::<String>::new().into()).len(), 1);
+    assert!(resolver.problems(&ModelChoice::default()).is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Resolver;
+use super::{NO_NAME, Resolver};
 use crate::model::choice::Asked;
 use crate::model::models::{Access, Via};
 use crate::model::{
@@ -23,6 +23,14 @@ pub(super) struct Way {
     pub(super) to: To,
     pub(super) tokens_max: Option<u32>,
     pub(super) provider_options: Map<String, Value>,
+}
+
+/// What a name means.
+pub(super) enum Meaning<'r> {
+    /// One model, or why it can't be reached.
+    One(Result<To, ModelAttempt>),
+    Preset(&'r Preset),
+    Intent(String),
 }
 
 #[derive(Clone)]
@@ -81,8 +89,7 @@ impl Resolver {
         match &asked.0 {
             None => self.expand(&self.default, &mut found)?,
             Some(list) if list.is_empty() => {
-                let message = "an empty list of models was named: name at least one";
-                return Err(ModelError::new("(none)", ModelErrorKind::Unavailable, message));
+                return Err(ModelError::new("(none)", ModelErrorKind::Unavailable, NO_NAME));
             }
             Some(list) => {
                 for asked in list {
@@ -96,18 +103,27 @@ impl Resolver {
         Ok(found)
     }
 
+    /// What a name means; for a preset, one that is there.
+    pub(super) fn meaning(&self, name: &str) -> Result<Meaning<'_>, ModelRefError> {
+        if let Some(own) = self.own(name) {
+            return Ok(Meaning::One(Ok(own)));
+        }
+        Ok(match name.parse::<ModelRef>()? {
+            ModelRef::Preset(preset) => Meaning::Preset(self.presets.get(&preset).ok_or_else(|| ModelRefError {
+                name: name.to_owned(),
+                problem: "there is no such preset",
+            })?),
+            ModelRef::Intent(intent) => Meaning::Intent(intent),
+            one => Meaning::One(self.route(&one)),
+        })
+    }
+
     fn expand(&self, name: &str, found: &mut Found) -> Result<(), ModelError> {
         let unavailable = |error: ModelRefError| ModelError::new(name, ModelErrorKind::Unavailable, error.to_string());
-        if let Some(own) = self.own(name) {
-            found.ways.push(Way::plain(own));
-            return Ok(());
-        }
-        match name.parse::<ModelRef>().map_err(unavailable)? {
-            ModelRef::Preset(preset) => {
-                let preset = self
-                    .presets
-                    .get(&preset)
-                    .ok_or_else(|| unavailable(unknown_preset(name)))?;
+        match self.meaning(name).map_err(unavailable)? {
+            Meaning::One(Ok(to)) => found.ways.push(Way::plain(to)),
+            Meaning::One(Err(attempt)) => found.unreachable.push(attempt),
+            Meaning::Preset(preset) => {
                 for model in &preset.models {
                     match self.one(model) {
                         Ok(to) => found.ways.push(Way::of_preset(to, preset)),
@@ -115,7 +131,7 @@ impl Resolver {
                     }
                 }
             }
-            ModelRef::Intent(intent) => {
+            Meaning::Intent(intent) => {
                 let Some(models) = self.intents.get(&intent) else {
                     tracing::warn!(
                         intent,
@@ -135,24 +151,20 @@ impl Resolver {
                 }
                 self.expand(&self.default, found)?;
             }
-            one => match self.route(&one) {
-                Ok(to) => found.ways.push(Way::plain(to)),
-                Err(attempt) => found.unreachable.push(attempt),
-            },
         }
         Ok(())
     }
 
     /// The way to one model of a preset or intent, whose names were checked when they were declared.
     fn one(&self, name: &str) -> Result<To, ModelAttempt> {
-        if let Some(own) = self.own(name) {
-            return Ok(own);
-        }
-        let read = name.parse::<ModelRef>().map_err(|error| ModelAttempt {
+        let nothing = |message: String| ModelAttempt {
             model: name.to_owned(),
-            message: error.to_string(),
-        })?;
-        self.route(&read)
+            message,
+        };
+        match self.meaning(name).map_err(|error| nothing(error.to_string()))? {
+            Meaning::One(way) => way,
+            Meaning::Preset(_) | Meaning::Intent(_) => Err(nothing("it is not one model".to_owned())),
+        }
     }
 
     fn route(&self, name: &ModelRef) -> Result<To, ModelAttempt> {
@@ -225,12 +237,5 @@ impl Resolver {
             ));
         }
         message
-    }
-}
-
-pub(super) fn unknown_preset(name: &str) -> ModelRefError {
-    ModelRefError {
-        name: name.to_owned(),
-        problem: "there is no such preset",
     }
 }
