@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::resolver::{Connect, Resolver, no_adapters};
 use super::{Model, ModelChoice, ModelRef, ScriptedModel, Secret, Timeouts};
 pub(super) use access::{Access, Via};
+use access::{Declared, Findings};
 pub use preset::Preset;
 
 /// The variable that sets the default model of a deployment.
@@ -146,7 +147,7 @@ impl Models {
 
     /// What names mean as far as it can be told, and everything that is wrong.
     pub(crate) fn assemble(self) -> (Resolver, Vec<String>) {
-        let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+        let mut problems = Vec::new();
         for (index, model) in self.own.iter().enumerate() {
             if self.own[..index].iter().any(|earlier| earlier.name() == model.name()) {
                 problems.push(format!("two models have the name {:?}", model.name()));
@@ -199,13 +200,14 @@ impl Models {
             .iter()
             .filter(|(_, preset)| !(preset.provider_options.is_object() || preset.provider_options.is_null()));
         problems.extend(unlike.map(|(name, _)| format!("preset {name:?}: the options of providers are no object")));
-        let access = access::all(
-            &self.keys,
-            &self.base_urls,
-            self.env.as_ref(),
-            &mut problems,
-            &mut warnings,
-        );
+        let declared = Declared {
+            keys: &self.keys,
+            base_urls: &self.base_urls,
+            env: self.env.as_ref(),
+        };
+        let mut findings = Findings::default();
+        let access = declared.access(&mut findings);
+        problems.append(&mut findings.problems);
         let mut resolver = Resolver {
             own,
             default: default.unwrap_or_else(|| ScriptedModel::NAME.to_owned()),
@@ -215,7 +217,7 @@ impl Models {
             timeouts: self.timeouts,
             connect: self.connect.unwrap_or_else(no_adapters),
             reads_env: self.env.is_some(),
-            warnings,
+            warnings: findings.warnings,
             connections: Mutex::default(),
         };
         if let (true, Err(error)) = (problems.is_empty(), resolver.names(ModelChoice::default())) {

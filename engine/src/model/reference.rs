@@ -1,116 +1,16 @@
 //! Names of models: `provider/model`, `gateway/provider/model`, `preset/<name>`, `intent/<name>`, and well-known ids by themselves.
 
+mod provider;
+
 use std::fmt;
 use std::str::FromStr;
 
-use super::Protocol;
+pub use provider::{Gateway, Provider};
 
 /// Longest name.
 const CHARS_MAX: usize = 256;
 const PRESET: &str = "preset";
 const INTENT: &str = "intent";
-
-/// Who makes models, and how it is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Provider {
-    /// `openai`: OpenAI's Responses API.
-    OpenAi,
-    /// `openai-chat`: OpenAI's Chat Completions API, and the many servers that speak it.
-    OpenAiChat,
-    /// `anthropic`: the Messages API.
-    Anthropic,
-    /// `google`: the Gemini API.
-    Google,
-}
-
-impl Provider {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::OpenAi, Self::OpenAiChat, Self::Anthropic, Self::Google];
-
-    /// Its name, as names of models begin with it; options of a call are meant for it under this name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-            Self::OpenAiChat => "openai-chat",
-            Self::Anthropic => "anthropic",
-            Self::Google => "google",
-        }
-    }
-
-    /// The one of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
-    }
-
-    /// How it is spoken to.
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Self::OpenAi => Protocol::OpenAiResponses,
-            Self::OpenAiChat => Protocol::OpenAiChat,
-            Self::Anthropic => Protocol::Anthropic,
-            Self::Google => Protocol::Google,
-        }
-    }
-
-    /// What gateways call it.
-    pub(super) fn at_gateways(self) -> &'static str {
-        match self {
-            Self::OpenAiChat => Self::OpenAi.as_str(),
-            other => other.as_str(),
-        }
-    }
-
-    /// Whose ids begin like this one.
-    fn of_id(id: &str) -> Option<Self> {
-        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| id.starts_with(prefix));
-        let numbered = id
-            .strip_prefix('o')
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        match () {
-            () if numbered || begins(&["gpt-", "chatgpt-", "codex-"]) => Some(Self::OpenAi),
-            () if begins(&["claude-"]) => Some(Self::Anthropic),
-            () if begins(&["gemini-"]) => Some(Self::Google),
-            () => None,
-        }
-    }
-}
-
-/// Who passes calls on to many providers, with one key. Gateways are spoken to in OpenAI's Chat Completions API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Gateway {
-    /// `vercel`: Vercel's AI Gateway.
-    Vercel,
-    /// `openrouter`: OpenRouter.
-    OpenRouter,
-}
-
-impl Gateway {
-    /// All of them, in the order in which they are looked at for a provider without a key.
-    pub const ALL: [Self; 2] = [Self::Vercel, Self::OpenRouter];
-
-    /// Its name, as names of models begin with it; options of a call are meant for it under this name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Vercel => "vercel",
-            Self::OpenRouter => "openrouter",
-        }
-    }
-
-    /// The one of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|gateway| gateway.as_str() == name)
-    }
-
-    /// Its own address.
-    pub fn base_url(self) -> &'static str {
-        match self {
-            Self::Vercel => "https://ai-gateway.vercel.sh/v1",
-            Self::OpenRouter => "https://openrouter.ai/api/v1",
-        }
-    }
-}
 
 /// What a name of a model says. The id is kept as it was typed.
 ///
@@ -233,93 +133,4 @@ impl FromStr for ModelRef {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn names_are_read_and_ids_are_kept_as_typed() {
-        for (text, shown) in [
-            ("openai/gpt-5", "openai/gpt-5"),
-            ("openai-chat//models/My-Llama:Q4", "openai-chat//models/My-Llama:Q4"),
-            ("anthropic/claude-opus-5-5", "anthropic/claude-opus-5-5"),
-            ("google/models/gemini-3.8-flash", "google/models/gemini-3.8-flash"),
-            ("vercel/openai/gpt-5", "vercel/openai/gpt-5"),
-            ("openrouter/openrouter/auto", "openrouter/openrouter/auto"),
-            ("preset/fast", "preset/fast"),
-            ("intent/chat", "intent/chat"),
-            ("intent/", "intent/"),
-            ("gpt-5-mini", "openai/gpt-5-mini"),
-            ("chatgpt-4o-latest", "openai/chatgpt-4o-latest"),
-            ("codex-mini-latest", "openai/codex-mini-latest"),
-            ("o1", "openai/o1"),
-            ("o4-mini", "openai/o4-mini"),
-            ("claude-sonnet-5-5", "anthropic/claude-sonnet-5-5"),
-            ("gemini-3.8-flash", "google/gemini-3.8-flash"),
-        ] {
-            let read: ModelRef = text.parse().unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(read.to_string(), shown);
-        }
-    }
-
-    #[test]
-    fn what_names_no_model_is_told_what_does() {
-        let long = format!("openai/{}", "x".repeat(250));
-        for text in [
-            "",
-            "/",
-            "gpt",
-            "openai",
-            "openai/",
-            "OpenAI/gpt-5",
-            "opnai/gpt-5",
-            "mistral-large",
-            "ollama",
-            "vercel",
-            "vercel/",
-            "vercel/gpt-5",
-            "vercel//gpt-5",
-            "openrouter/openai/",
-            "preset",
-            "preset/",
-            "intent",
-            "open ai/x",
-            "openai/x\n",
-            "google/../x",
-            "google/a/./b",
-            "google/x?key=1",
-            "google/x#y",
-            "google/%2e%2e",
-            "google/x\\y",
-            &long,
-        ] {
-            let error = text.parse::<ModelRef>().expect_err(text).to_string();
-            for part in [
-                "provider/model",
-                "openai-chat, anthropic",
-                "vercel, openrouter",
-                "preset/<name>",
-                "intent/<name>",
-            ] {
-                assert!(error.contains(part), "{error}");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_name_that_is_shown_is_read_as_the_same(text in "(openai/|google/|vercel/|preset/|intent/|o|gpt-|)[a-z0-9./:-]{0,12}") {
-            if let Ok(read) = text.parse::<ModelRef>() {
-                let shown = read.to_string();
-                prop_assert!(shown.ends_with(&text), "{} -> {}", text, shown);
-                prop_assert_eq!(shown.parse::<ModelRef>(), Ok(read));
-            }
-        }
-
-        #[test]
-        fn no_text_panics(text in ".{0,300}") {
-            let _ = text.parse::<ModelRef>();
-        }
-    }
-}
+mod tests;

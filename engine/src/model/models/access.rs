@@ -110,80 +110,112 @@ pub(super) fn read(env: Option<&Env>, name: &str) -> Option<String> {
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// Who can be reached. What is wrong with what was declared is added to the problems, what is unwise to the warnings.
-pub(super) fn all(
-    keys: &[(String, Secret)],
-    base_urls: &[(String, String)],
-    env: Option<&Env>,
-    problems: &mut Vec<String>,
-    warnings: &mut Vec<String>,
-) -> Vec<(Via, Access)> {
-    let given = keys.iter().map(|(of, _)| of).chain(base_urls.iter().map(|(of, _)| of));
-    for of in given.filter(|of| !Via::ALL.iter().any(|via| via.as_str() == of.as_str())) {
-        let known = Via::ALL.map(Via::as_str).join(", ");
-        problems.push(format!(
-            "a key or an address is given for {of:?}, which is no provider or gateway: {known}"
-        ));
+/// What is declared of keys and addresses, and where variables are read.
+pub(super) struct Declared<'m> {
+    pub(super) keys: &'m [(String, Secret)],
+    pub(super) base_urls: &'m [(String, String)],
+    pub(super) env: Option<&'m Env>,
+}
+
+/// What is wrong with what was declared, and what is unwise.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Declared<'_> {
+    /// Who can be reached.
+    pub(super) fn access(&self, findings: &mut Findings) -> Vec<(Via, Access)> {
+        let given = self
+            .keys
+            .iter()
+            .map(|(of, _)| of)
+            .chain(self.base_urls.iter().map(|(of, _)| of));
+        for of in given.filter(|of| !Via::ALL.iter().any(|via| via.as_str() == of.as_str())) {
+            let known = Via::ALL.map(Via::as_str).join(", ");
+            findings.problems.push(format!(
+                "a key or an address is given for {of:?}, which is no provider or gateway: {known}"
+            ));
+        }
+        let empty = self.keys.iter().filter(|(_, key)| key.expose().trim().is_empty());
+        findings
+            .problems
+            .extend(empty.map(|(of, _)| format!("the key of {of:?} is empty")));
+        let mut found: Vec<(Via, Access)> = Vec::new();
+        for via in Via::ALL {
+            let chat = via == Via::Provider(Provider::OpenAiChat);
+            let is_apart = last(self.base_urls, via.as_str()).is_some();
+            let access = match chat && !is_apart {
+                true => self.shared(
+                    via,
+                    found
+                        .iter()
+                        .find(|(known, _)| *known == Via::Provider(Provider::OpenAi)),
+                ),
+                // With an address of its own it is another server, which is told nothing that is OpenAI's.
+                false => self.own(via, self.env.filter(|_| !chat), findings),
+            };
+            found.extend(access.map(|access| (via, access)));
+        }
+        found
     }
-    let empty = keys.iter().filter(|(_, key)| key.expose().trim().is_empty());
-    problems.extend(empty.map(|(of, _)| format!("the key of {of:?} is empty")));
-    let mut found = Vec::new();
-    for via in Via::ALL {
+
+    /// What another one has, but for the key if it has its own.
+    fn shared(&self, via: Via, other: Option<&(Via, Access)>) -> Option<Access> {
+        match (other, last(self.keys, via.as_str())) {
+            (Some((_, access)), key) => Some(Access {
+                key: key.or_else(|| access.key.clone()),
+                ..access.clone()
+            }),
+            (None, Some(key)) => Some(Access {
+                key: Some(key),
+                base_url: None,
+                headers: Vec::new(),
+            }),
+            (None, None) => None,
+        }
+    }
+
+    fn own(&self, via: Via, env: Option<&Env>, findings: &mut Findings) -> Option<Access> {
         let variables = via.variables();
-        let key = last(keys, via.as_str());
-        let declared_url = last(base_urls, via.as_str());
-        // `openai-chat` goes where `openai` goes, unless it has an address of its own: then it shares nothing with that one.
-        let chat = via == Via::Provider(Provider::OpenAiChat);
-        let is_apart = chat && declared_url.is_some();
-        let shared =
-            |own: Option<Secret>| own.or_else(|| (chat && !is_apart).then(|| last(keys, Provider::OpenAi.as_str()))?);
-        let declared_key = shared(key);
-        let env = env.filter(|_| !is_apart);
         let read_key = || variables.keys.iter().find_map(|name| read(env, name)).map(Secret::new);
-        let key = declared_key.or_else(read_key);
-        let (url, from) = match declared_url {
-            Some(url) => (Some(url), format!("the address of {:?}", via.as_str())),
-            None => {
-                let shared = chat.then(|| last(base_urls, Provider::OpenAi.as_str())).flatten();
-                let name = variables.base_url.unwrap_or_default();
-                (shared.or_else(|| read(env, name)), name.to_owned())
-            }
-        };
-        // What `openai-chat` shares with `openai` was checked and told there.
-        let is_told = chat && !is_apart;
-        let base_url = url.and_then(|url| match base_url::check(&url) {
+        let key = last(self.keys, via.as_str()).or_else(read_key);
+        let named = |name: &'static str| Some((read(env, name)?, name.to_owned()));
+        let declared =
+            last(self.base_urls, via.as_str()).map(|url| (url, format!("the address of {:?}", via.as_str())));
+        let url = declared.or_else(|| variables.base_url.and_then(named));
+        let base_url = url.and_then(|(url, from)| match base_url::check(&url) {
             Ok((url, is_readable)) => {
                 let warning = format!("{from}: keys and messages are sent to {url} unencrypted");
-                warnings.extend((is_readable && !is_told).then_some(warning));
+                findings.warnings.extend(is_readable.then_some(warning));
                 Some(url)
             }
             Err(what) => {
-                let problem = format!("{from} is no address of a provider: {what}");
-                problems.extend((!is_told).then_some(problem));
+                findings
+                    .problems
+                    .push(format!("{from} is no address of a provider: {what}"));
                 None
             }
         });
-        let mut headers: Vec<(String, String)> = Vec::new();
-        let named = variables.headers.iter();
-        headers.extend(named.filter_map(|(name, header)| Some(((*header).to_owned(), read(env, name)?))));
+        let set = variables
+            .headers
+            .iter()
+            .filter_map(|(name, header)| Some(((*header).to_owned(), read(env, name)?)));
+        let mut headers: Vec<(String, String)> = set.collect();
         let token = variables
             .token
             .filter(|_| key.is_none())
             .and_then(|name| read(env, name));
-        let has_token = token.is_some();
+        let is_known = key.is_some() || token.is_some();
         headers.extend(token.map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
-        if key.is_some() || has_token || (base_url.is_some() && via.may_need_no_key()) {
-            found.push((via, Access { key, base_url, headers }));
-        }
+        let needs_no_key = base_url.is_some() && via.may_need_no_key();
+        (is_known || needs_no_key).then_some(Access { key, base_url, headers })
     }
-    found
 }
 
 /// What was declared last wins.
 fn last<T: Clone>(given: &[(String, T)], of: &str) -> Option<T> {
-    given
-        .iter()
-        .rev()
-        .find(|(name, _)| name == of)
-        .map(|(_, value)| value.clone())
+    let last = given.iter().rev().find(|(name, _)| name == of);
+    last.map(|(_, value)| value.clone())
 }
