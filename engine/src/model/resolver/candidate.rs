@@ -12,7 +12,7 @@ use crate::model::{Model, ModelAttempt, ModelRequest};
 pub struct Resolved {
     /// What was asked for: a name, or several separated by commas. For the default model, its name.
     pub requested: String,
-    /// Who can be asked; never empty when it comes from a [`Resolver`](super::Resolver)(super::Resolver).
+    /// Who can be asked; never empty when it comes from a [`Resolver`](super::Resolver).
     pub candidates: Vec<Candidate>,
     /// Who can't, and why.
     pub unreachable: Vec<ModelAttempt>,
