@@ -16,7 +16,7 @@ pub enum Protocol {
     Google,
 }
 
-/// The way to one model. `Debug` hides the key and what headers say.
+/// The way to one model. `Debug` shows neither the key nor what the headers and the address may hold of one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Route {
     /// The model's whole name, as records and errors have it: `openai/gpt-5-mini`.
@@ -39,14 +39,21 @@ pub struct Route {
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let address = self
+            .base_url
+            .as_deref()
+            .map(|url| match (url.split_once("://"), url.rsplit_once('@')) {
+                (Some((scheme, _)), Some((_, host))) => format!("{scheme}://..@{host}"),
+                _ => url.to_owned(),
+            });
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Route")
             .field("name", &self.name)
             .field("provider", &self.provider)
             .field("protocol", &self.protocol)
             .field("model", &self.model)
             .field("key", &self.key)
-            .field("base_url", &self.base_url)
+            .field("base_url", &address)
             .field("headers", &headers)
             .field("timeouts", &self.timeouts)
             .finish()
