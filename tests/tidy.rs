@@ -107,6 +107,22 @@ fn only_six_files_append() {
 }
 
 #[test]
+fn only_the_adapter_of_providers_knows_what_it_is_built_on() {
+    let adapter = Path::new("engine/src/model/providers");
+    let mut found = 0;
+    for path in files(&["log", "engine", "api", "bench", "tests"], "rs") {
+        // Taken apart, so that this file names nothing.
+        if !read(&path).contains(&["rig", "_core"].concat()) {
+            continue;
+        }
+        found += 1;
+        let inside = path.starts_with(adapter) || path == adapter.with_extension("rs");
+        assert!(inside, "{} names the library behind the models", path.display());
+    }
+    assert!(found > 3, "the check reads files");
+}
+
+#[test]
 fn every_kind_is_in_the_records_page_and_no_other() {
     let page = read("docs/RECORDS.md");
     let row = |cells: &[&str]| match cells {

@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod message;
 mod models;
+pub mod providers;
 mod reference;
 mod request;
 mod resolver;

@@ -45,7 +45,12 @@ async fn views_are_made_anew() {
     assert!(!folder.join("views/extra").exists(), "the old store is still there");
     let server = serve(folder);
     let url = format!("{}/api/flows/sessions", server.url);
-    let listed = reqwest::get(url).await.expect("a list").text().await.expect("a body");
+    let listed = flowstate_tests::http::fetch(url)
+        .await
+        .expect("a list")
+        .text()
+        .await
+        .expect("a body");
     assert!(listed.contains("\"s1\"") && listed.contains("\"s2\""), "{listed}");
     stop(server);
     let said = refused(&folder.join("views"), &["rebuild"], 2);

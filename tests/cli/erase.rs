@@ -59,7 +59,12 @@ async fn what_a_user_said_is_gone_from_every_file() {
 
     let server = serve(folder);
     let list = format!("{}/api/flows/sessions", server.url);
-    let listed = reqwest::get(list).await.expect("a list").text().await.expect("a body");
+    let listed = flowstate_tests::http::fetch(list)
+        .await
+        .expect("a list")
+        .text()
+        .await
+        .expect("a body");
     assert!(!listed.contains("alice") && listed.contains("s-bob"), "{listed}");
     stop(server);
 }

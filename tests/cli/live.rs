@@ -98,7 +98,12 @@ async fn a_backup_beside_a_server_is_restored_and_served() {
     assert!(said.contains("not empty"), "{said}");
     let server = serve(&restored);
     let url = format!("{}/api/flows/hello-chat/requests/r2/stream", server.url);
-    let frames = reqwest::get(url).await.expect("a stream").text().await.expect("a body");
+    let frames = flowstate_tests::http::fetch(url)
+        .await
+        .expect("a stream")
+        .text()
+        .await
+        .expect("a body");
     assert!(frames.contains("request.completed"), "{frames}");
     stop(server);
 }

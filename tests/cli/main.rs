@@ -134,7 +134,7 @@ async fn varied(folder: &Path) {
 
 /// Asks the chat, and waits for its answer.
 async fn chat(server: &Server, user: &str, session: &str, request: &str, message: &str) {
-    let http = reqwest::Client::new();
+    let http = flowstate_tests::http::client();
     let body = json!({ "input": { "message": message }, "userId": user, "requestId": request });
     let url = format!("{}/api/flows/hello-chat", server.url);
     let posted = http

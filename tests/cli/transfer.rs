@@ -159,7 +159,7 @@ async fn a_session_under_another_name_is_served_as_one() {
     told(&data, &["export", "--session", "s", text(&file)]);
     told(&data, &["import", text(&file), "--as-new-names", "old-"]);
     let server = serve(&data);
-    let listed = reqwest::get(format!("{}/api/flows/sessions", server.url))
+    let listed = flowstate_tests::http::fetch(format!("{}/api/flows/sessions", server.url))
         .await
         .expect("a list");
     let listed: Value = serde_json::from_str(&listed.text().await.expect("a body")).expect("JSON");
@@ -171,7 +171,7 @@ async fn a_session_under_another_name_is_served_as_one() {
     let ids: std::collections::BTreeSet<_> = ids.flatten().collect();
     assert_eq!(ids, ["old-s", "s"].into(), "{listed}");
     let stream = format!("{}/api/flows/hello-chat/requests/old-r/stream", server.url);
-    let frames = reqwest::get(stream)
+    let frames = flowstate_tests::http::fetch(stream)
         .await
         .expect("a stream")
         .text()

@@ -23,7 +23,7 @@ async fn a_signal_ends_open_streams_and_the_process_with_0() {
     for signal in ["TERM", "INT"] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut server = Server::start(BINARY, folder.path(), &["--scripted-tokens-per-second", "10"]);
-        let http = reqwest::Client::new();
+        let http = flowstate_tests::http::client();
         let body = json!({ "input": { "message": "hello" }, "userId": "u", "requestId": "r" });
         let post = http
             .post(format!("{}/api/flows/hello-chat/s/actions/chat", server.url))

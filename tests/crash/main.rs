@@ -52,7 +52,7 @@ fn variable(name: &str, default: u64) -> u64 {
 
 /// Posts and reads streams, one request after the other, until the server is gone.
 async fn client(url: String, name: String, count: Arc<Count>) -> BTreeMap<String, Told> {
-    let http = reqwest::Client::new();
+    let http = flowstate_tests::http::client();
     let mut told: BTreeMap<String, Told> = BTreeMap::new();
     for number in 0.. {
         let request = format!("{name}-{number}");
@@ -128,7 +128,7 @@ async fn whole_stream(http: &reqwest::Client, url: &str, request: &str) -> Optio
 
 /// Everything that was told is still so, and what was interrupted is closed.
 async fn check(url: &str, told: &HashMap<String, Told>) -> u64 {
-    let http = reqwest::Client::new();
+    let http = flowstate_tests::http::client();
     let mut interrupted = 0;
     for (request, told) in told {
         let found = match told.accepted || !told.frames.is_empty() {
@@ -183,7 +183,7 @@ async fn check(url: &str, told: &HashMap<String, Told>) -> u64 {
 }
 
 async fn next_action_works(url: &str, cycle: u64) {
-    let http = reqwest::Client::new();
+    let http = flowstate_tests::http::client();
     let request = format!("after-{cycle}");
     let body = json!({ "input": { "message": "are you there?" }, "userId": "u", "requestId": request });
     let answer = http

@@ -13,6 +13,18 @@ use tower::ServiceExt;
 /// Longest wait for anything in a test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A client of servers on this machine. Which implementation of TLS there is says who makes a client, so nobody else does.
+pub fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    builder.build().expect("a client")
+}
+
+/// Gets this address of a server on this machine.
+pub async fn fetch(url: impl reqwest::IntoUrl) -> reqwest::Result<reqwest::Response> {
+    client().get(url).send().await
+}
+
 /// A call's answer.
 pub struct Answer {
     /// Status.

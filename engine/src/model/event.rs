@@ -15,7 +15,8 @@ pub enum ModelEvent {
     Text(String),
     /// More of a thought.
     Reasoning(String),
-    /// The thought is whole; what its provider needs to be shown it again. A thought may have no text.
+    /// The thought is whole; what its provider needs to be shown it again. A thought may have no text: an end that follows no piece of
+    /// a thought is that of a thought of its own.
     ReasoningEnd(Option<Native>),
     /// More of the arguments of a call of a tool that is being written; for show only.
     ToolUseDelta {

@@ -1,0 +1,241 @@
+//! Sends calls over HTTP: adds the key and the route's headers, waits as long as the route says, reads no more than it may.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use rig_core::http_client::{
+    BoxedStream, Error, HttpClientExt, LazyBody, MultipartForm, Request, Response, Result, StreamingResponse,
+};
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::super::{ModelError, ModelErrorKind, Protocol, Route, Timeouts};
+use super::client;
+use super::failure::{Failure, Failures};
+use super::secrets::is_secret;
+
+/// Most bytes of an answer: what is collected of it in memory has this bound.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Most bytes of a refusal that are read.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+/// Anthropic's headers of this name add up.
+const BETA: &str = "anthropic-beta";
+
+/// The transport of one route.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    /// The key's header and the route's own.
+    headers: HeaderMap,
+    timeouts: Timeouts,
+    failures: Failures,
+}
+
+impl Http {
+    pub(super) fn new(route: &Route, failures: &Failures) -> std::result::Result<Self, ModelError> {
+        let client = client::client(route.timeouts.connect, route.base_url.as_deref());
+        let client = client.map_err(|problem| failures.error(ModelErrorKind::Unavailable, problem))?;
+        Ok(Self {
+            client,
+            headers: headers(route).map_err(|problem| failures.error(ModelErrorKind::Unavailable, problem))?,
+            timeouts: route.timeouts,
+            failures: failures.clone(),
+        })
+    }
+
+    /// The call as it is sent. The protocol's own idea of a key is left out: it was told none.
+    fn call(&self, request: Request<Bytes>) -> reqwest::RequestBuilder {
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.to_string();
+        let url = url
+            .strip_suffix("key=")
+            .map_or(url.as_str(), |url| url.trim_end_matches(['?', '&']));
+        let mut headers = parts.headers;
+        for name in ["authorization", "x-api-key"] {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            let both = headers.get(name).filter(|_| name == BETA);
+            let both =
+                both.and_then(|own| HeaderValue::from_bytes(&[own.as_bytes(), b",", value.as_bytes()].concat()).ok());
+            headers.insert(name, both.unwrap_or_else(|| value.clone()));
+        }
+        self.client.request(parts.method, url).headers(headers).body(body)
+    }
+
+    async fn open(self, request: Request<Bytes>) -> Result<StreamingResponse> {
+        let Timeouts { first_byte, idle, .. } = self.timeouts;
+        let mut first = Box::pin(sleep(first_byte));
+        let response = tokio::select! {
+            biased;
+            response = self.call(request).send() => response.map_err(|error| self.unsent(error))?,
+            () = &mut first => return Err(late("no answer", first_byte)),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        if !status.is_success() {
+            let body = self.failures.redact(&refusal(response, first, idle).await);
+            return Err(Error::non_success_with_details(status, headers, body));
+        }
+        let mut answer = Response::new(body(response, first, first_byte, idle));
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+
+    fn unsent(&self, error: reqwest::Error) -> Error {
+        if error.is_connect() && error.is_timeout() {
+            return late("no connection", self.timeouts.connect);
+        }
+        let what = match () {
+            () if error.is_builder() => (ModelErrorKind::BadRequest, "the call can't be sent"),
+            () if error.is_connect() => (ModelErrorKind::Network, "no connection"),
+            () => (ModelErrorKind::Network, "the connection broke before an answer"),
+        };
+        failed(what.0, format!("{}: {}", what.1, causes(error)))
+    }
+}
+
+/// What the provider said instead of an answer, as far as it comes.
+async fn refusal(response: reqwest::Response, mut first: Pin<Box<Sleep>>, idle: Duration) -> String {
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while body.len() < REFUSAL_BYTES_MAX {
+        let chunk = tokio::select! {
+            chunk = timeout(idle, chunks.next()) => chunk,
+            () = &mut first => break,
+        };
+        let Ok(Some(Ok(chunk))) = chunk else { break };
+        body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BYTES_MAX - body.len())]);
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// The answer's bytes. The wait for the first ones began with the call.
+fn body(response: reqwest::Response, first: Pin<Box<Sleep>>, first_byte: Duration, idle: Duration) -> BoxedStream {
+    let mut chunks = response.bytes_stream();
+    Box::pin(async_stream::stream! {
+        let mut first = Some(first);
+        let mut read = 0;
+        loop {
+            let chunk = match &mut first {
+                Some(first) => tokio::select! {
+                    biased;
+                    chunk = chunks.next() => Ok(chunk),
+                    () = first => Err(late("no answer", first_byte)),
+                },
+                None => timeout(idle, chunks.next()).await.map_err(|_| late("nothing more of the answer", idle)),
+            };
+            match chunk {
+                Ok(None) => return,
+                Ok(Some(Ok(chunk))) => {
+                    read += chunk.len();
+                    if read > ANSWER_BYTES_MAX {
+                        let problem = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
+                        yield Err(failed(ModelErrorKind::Malformed, problem));
+                        return;
+                    }
+                    if !chunk.is_empty() {
+                        first = None;
+                        yield Ok(chunk);
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    let (kind, what) = match read {
+                        0 => (ModelErrorKind::Network, "the connection broke before an answer"),
+                        _ => (ModelErrorKind::Cut, "the answer ended before its end"),
+                    };
+                    yield Err(failed(kind, format!("{what}: {}", causes(error))));
+                    return;
+                }
+                Err(late) => {
+                    yield Err(late);
+                    return;
+                }
+            }
+        }
+    })
+}
+
+impl HttpClientExt for Http {
+    fn send<T, U>(&self, request: Request<T>) -> impl Future<Output = Result<Response<LazyBody<U>>>> + Send + 'static
+    where
+        T: Into<Bytes> + Send,
+        U: From<Bytes> + Send + 'static,
+    {
+        let opened = self.clone().open(request.map(Into::into));
+        async move {
+            Ok(opened.await?.map(|mut chunks| -> LazyBody<U> {
+                Box::pin(async move {
+                    let mut whole = Vec::new();
+                    while let Some(chunk) = chunks.next().await {
+                        whole.extend_from_slice(&chunk?);
+                    }
+                    Ok(U::from(Bytes::from(whole)))
+                })
+            }))
+        }
+    }
+
+    /// No model is sent forms.
+    fn send_multipart<U>(
+        &self,
+        _: Request<MultipartForm>,
+    ) -> impl Future<Output = Result<Response<LazyBody<U>>>> + Send + 'static
+    where
+        U: From<Bytes> + Send + 'static,
+    {
+        std::future::ready(Err(failed(ModelErrorKind::BadRequest, "forms are not sent".to_owned())))
+    }
+
+    fn send_streaming<T>(&self, request: Request<T>) -> impl Future<Output = Result<StreamingResponse>> + Send
+    where
+        T: Into<Bytes> + Send,
+    {
+        self.clone().open(request.map(Into::into))
+    }
+}
+
+fn headers(route: &Route) -> std::result::Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = &route.key {
+        let (name, value) = match route.protocol {
+            Protocol::OpenAiResponses | Protocol::OpenAiChat => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+            Protocol::Anthropic => (HeaderName::from_static("x-api-key"), key.expose().to_owned()),
+            Protocol::Google => (HeaderName::from_static("x-goog-api-key"), key.expose().to_owned()),
+        };
+        let value = HeaderValue::try_from(value).map_err(|_| "the key has characters that no header may have")?;
+        headers.insert(name, value);
+    }
+    for (name, value) in &route.headers {
+        let bad = || format!("the header {name:?} can't be sent");
+        let parsed = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
+        headers.insert(parsed, HeaderValue::try_from(value.as_str()).map_err(|_| bad())?);
+    }
+    for (name, value) in &mut headers {
+        value.set_sensitive(is_secret(name.as_str()));
+    }
+    Ok(headers)
+}
+
+fn late(what: &str, limit: Duration) -> Error {
+    failed(ModelErrorKind::Timeout, format!("{what} within {limit:?}"))
+}
+
+fn failed(kind: ModelErrorKind, message: String) -> Error {
+    Error::instance(Failure { kind, message })
+}
+
+/// What happened, down to the system's word for it. The address is left out: it may hold credentials.
+fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        message = format!("{message}: {inner}");
+        cause = inner.source();
+    }
+    message
+}

@@ -1,0 +1,11 @@
+//! The contract of models of providers: for each protocol, what is sent and what is made of the answer, against a server on this
+//! machine that plays recordings (`fixtures/<protocol>/<case>.sse`). Requests are compared with `<case>.request.json`.
+
+mod answers;
+mod failures;
+mod real;
+mod requests;
+mod secrets;
+mod server;
+mod support;
+mod timeouts;
