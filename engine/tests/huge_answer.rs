@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 1_000;
 /// What an answer may take, for each byte of it: the text, and what the adapter keeps of it until it is whole. OpenAI's Responses tell
 /// the whole text four times again at the end.
 fn bytes_per_byte_max(protocol: Protocol) -> usize {
-    if protocol == Protocol::OpenAiResponses { 16 } else { 7 }
+    if protocol == Protocol::OpenAiResponses { 16 } else { 10 }
 }
 
 /// The recording of a short answer with many long pieces instead of its second one.

@@ -64,6 +64,10 @@ async fn a_refusal_may_have_any_body() {
             ("<html>Bad gateway</html>", "<html>Bad gateway</html>"),
             (r#"{"detail":"Not now"}"#, "Not now"),
             (r#"{"error":"Not now"}"#, "Not now"),
+            (
+                "data: {\"error\": {\"message\": \"Not now\"}}\n\ndata: [DONE]",
+                "Not now",
+            ),
         ] {
             let (answer, _) = exchange(protocol, Reply::status(502, body), question()).await;
             assert_eq!(answer.error().message, message, "{protocol:?}");

@@ -249,6 +249,8 @@ fn finish(response: &CompletionResponse) -> Finish {
         Some(FinishReason::Length) => Finish::Length,
         Some(FinishReason::ToolCalls) => Finish::ToolCalls,
         Some(FinishReason::ContentFilter) => Finish::ContentFilter,
+        // Google's servers say STOP, others that speak its protocol this.
+        Some(FinishReason::Other(reason)) if reason == "FUNCTION_CALL" => Finish::ToolCalls,
         Some(FinishReason::Other(reason)) => Finish::Other(reason),
         Some(_) => Finish::Other("unknown".to_owned()),
     }

@@ -82,7 +82,7 @@ impl Failures {
 
     /// The provider said so, instead of an answer or in the middle of one.
     fn answered(&self, response: &ProviderResponseError) -> ModelError {
-        let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+        let body = parsed(&response.body);
         let code = code(&body);
         let kind = match response.status {
             Some(status) => of_status(status.as_u16()),
@@ -103,6 +103,13 @@ impl Failures {
         }
         error
     }
+}
+
+/// The body as JSON, if it is some: also one that a server puts as an event because it had been asked for events.
+fn parsed(body: &str) -> Value {
+    let event = body.lines().find_map(|line| line.strip_prefix("data:"));
+    let json = serde_json::from_str(body).ok();
+    json.or_else(|| serde_json::from_str(event?).ok()).unwrap_or_default()
 }
 
 fn of_status(status: u16) -> ModelErrorKind {
