@@ -17,3 +17,6 @@ pub mod items {}
 
 #[doc = include_str!("../../docs/guide/models.md")]
 pub mod models {}
+
+#[doc = include_str!("../../docs/guide/providers.md")]
+pub mod providers {}

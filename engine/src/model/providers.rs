@@ -124,10 +124,10 @@ fn at<'a, C>(config: C, base: Option<&'a str>, with: impl FnOnce(C, &'a str) -> 
     }
 }
 
-/// Chat Completions as OpenAI speaks it, but for what other servers leave out. A shape of the answer is asked for beside tools too.
+/// Chat Completions as OpenAI speaks it, but for what other providers leave out. A shape of the answer is asked for beside tools too.
 fn dialect(route: &Route) -> Dialect {
     let mut dialect = OPENAI;
-    if route.base_url.is_some() {
+    if route.provider != OPENAI.name {
         dialect = Dialect::gateway("openai-compatible", OPENAI.base_url, OPENAI.api_key_env);
         dialect.quirks.done_without_finish_reason = true;
     }
@@ -135,6 +135,7 @@ fn dialect(route: &Route) -> Dialect {
     dialect
 }
 
+#[allow(clippy::result_large_err, reason = "the error is the adapter's")]
 fn opens<W>(wire: W, http: DynHttpClient, secrets: Secrets) -> Open
 where
     W: rig_core::wire::Wire<

@@ -302,6 +302,23 @@ async fn options_of_the_provider_are_added_as_they_are_and_those_of_others_are_n
 }
 
 #[tokio::test]
+async fn other_providers_of_the_protocol_are_asked_in_the_words_that_all_know() {
+    for (provider, word) in [("openai", "max_completion_tokens"), ("vllm", "max_tokens")] {
+        let reply = Reply::events(recording(Protocol::OpenAiChat, "text"));
+        let server = Server::start([reply]).await;
+        let mut way = route(Protocol::OpenAiChat, &server.url);
+        way.provider = provider.to_owned();
+        let mut request = question();
+        request.tokens_max = Some(77);
+        request.provider_options = options(json!({"vllm": {"guided": true}, "openai": {"user": "u"}}));
+        Answer::of(ask(&way, request).await);
+        let body = &server.asked()[0].body;
+        assert_eq!(body[word], 77, "{provider}: {body}");
+        assert_eq!(body.get("guided").is_some(), provider == "vllm", "{body}");
+    }
+}
+
+#[tokio::test]
 async fn files_are_shown_by_what_they_are() {
     for protocol in PROTOCOLS {
         let mut request = question();

@@ -81,6 +81,7 @@ impl Watched {
 }
 
 impl<W: Wire<Payload = Encoded, Frame = WireFrame>> Transport<W> for Watched {
+    #[allow(clippy::result_large_err, reason = "the error is the adapter's")]
     fn send(&self, payload: Encoded, exchange: Exchange) -> Opening<WireFrame> {
         let opening = Transport::<W>::send(&self.http, payload, exchange);
         let (seen, secrets) = (self.seen.clone(), self.secrets.clone());
