@@ -3,8 +3,8 @@
 use flowstate_engine::model::{AssistantPart, Finish, Protocol, ToolUse};
 use serde_json::json;
 
-use super::server::Reply;
-use super::support::{Answer, PROTOCOLS, exchange, play, question, recording, tools};
+use super::server::{Reply, Server};
+use super::support::{Answer, PROTOCOLS, ask, exchange, play, question, recording, route, tools};
 
 /// With two tools.
 async fn with_tools(protocol: Protocol, case: &str) -> Answer {
@@ -167,4 +167,28 @@ async fn a_provider_that_pauses_is_asked_again_with_what_it_has() {
     let (answer, _) = exchange(Protocol::Anthropic, reply, question()).await;
     assert_eq!(*answer.finish(), Finish::Pause);
     assert_eq!(answer.natives().len(), 1, "{answer:?}");
+}
+
+#[tokio::test]
+async fn servers_that_speak_a_protocol_by_halves_are_understood() {
+    // Google's own says STOP after calls.
+    let word = recording(Protocol::Google, "parallel").replace("\"STOP\"", "\"FUNCTION_CALL\"");
+    let (answer, _) = exchange(Protocol::Google, Reply::events(word), question()).await;
+    assert_eq!((answer.calls().len(), answer.finish()), (2, &Finish::ToolCalls));
+    // No word for why it ended, only the mark of the end.
+    let wordless =
+        recording(Protocol::OpenAiChat, "text").replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null");
+    let server = Server::start([Reply::events(wordless)]).await;
+    let mut way = route(Protocol::OpenAiChat, &server.url);
+    way.provider = "vllm".to_owned();
+    let answer = Answer::of(ask(&way, question()).await);
+    assert_eq!(
+        (answer.text().as_str(), answer.finish()),
+        ("Grüße 👋🏽, 世界!", &Finish::Stop)
+    );
+    // A word that nobody knows.
+    let odd =
+        recording(Protocol::OpenAiChat, "text").replace("\"finish_reason\":\"stop\"", "\"finish_reason\":\"tired\"");
+    let (answer, _) = exchange(Protocol::OpenAiChat, Reply::events(odd), question()).await;
+    assert_eq!(*answer.finish(), Finish::Other("tired".to_owned()));
 }

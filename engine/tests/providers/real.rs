@@ -37,6 +37,17 @@ async fn a_server_that_others_wrote_answers() {
     if named("TOOLS").is_some() {
         calls_tools(&way).await;
     }
+    // From another runtime, when the first one's connections are kept.
+    let (other, asked) = (way.clone(), question());
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime
+            .expect("a runtime")
+            .block_on(async { Answer::of(ask(&other, asked).await).text() })
+    });
+    assert_eq!(elsewhere.join().expect("an answer"), answer.text());
+    let again = Answer::of(ask(&way, question()).await);
+    assert_eq!(again.text(), answer.text(), "when that runtime is gone: {again:?}");
     refuses(way).await;
 }
 
