@@ -184,6 +184,10 @@ async fn nobody_there_is_a_network_failure() {
         let answer = Answer::of(ask(&route(protocol, &nobody), question()).await);
         assert_eq!(answer.error().kind, ModelErrorKind::Network, "{protocol:?}: {answer:?}");
         assert!(answer.error().message.contains("refused"), "{answer:?}");
+        // Somebody who does not speak TLS.
+        let server = Server::start([Reply::events("")]).await;
+        let answer = Answer::of(ask(&route(protocol, &server.url.replace("http:", "https:")), question()).await);
+        assert_eq!(answer.error().kind, ModelErrorKind::Network, "{protocol:?}: {answer:?}");
         // Somebody who hangs up before a word.
         let server = Server::start([Reply::events("").then(End::Gone)]).await;
         let answer = Answer::of(ask(&route(protocol, &server.url), question()).await);

@@ -1,5 +1,5 @@
-//! HTTP clients: one for each time that a connection may take, with the system's proxies and certificates, and without redirects,
-//! which would show a key to somebody else.
+//! HTTP clients: one for each runtime, since a connection that is kept is driven by the runtime that made it, and for each time that a
+//! connection may take. With the system's proxies and certificates, and without redirects, which would show a key to somebody else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -9,30 +9,35 @@ use parking_lot::Mutex;
 use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::runtime::{Handle, Id};
 
-/// Most clients that are kept; further ones are their model's own.
-const CLIENTS_MAX: usize = 16;
+/// Most clients that are kept. When there are more, all are made anew: most of them are of runtimes that are gone.
+const CLIENTS_MAX: usize = 32;
 
-/// By the time that a connection may take, and whether it is to this machine.
-static CLIENTS: LazyLock<Mutex<HashMap<(Duration, bool), reqwest::Client>>> = LazyLock::new(Mutex::default);
+/// Whose client: the runtime, how long a connection may take, and whether it is to this machine.
+type Key = (Id, Duration, bool);
 
-/// A client for this address.
-pub(super) fn client(connect: Duration, url: Option<&str>) -> Result<reqwest::Client, String> {
-    let here = url.is_some_and(is_loopback);
+static CLIENTS: LazyLock<Mutex<HashMap<Key, reqwest::Client>>> = LazyLock::new(Mutex::default);
+static TLS: LazyLock<Result<ClientConfig, String>> = LazyLock::new(tls);
+
+/// The present runtime's client for servers elsewhere or on this machine.
+pub(super) fn client(connect: Duration, here: bool) -> Result<reqwest::Client, String> {
+    let key = (Handle::current().id(), connect, here);
     let mut clients = CLIENTS.lock();
-    if let Some(client) = clients.get(&(connect, here)) {
+    if let Some(client) = clients.get(&key) {
         return Ok(client.clone());
     }
     let builder = reqwest::Client::builder()
         .connect_timeout(connect)
         .redirect(Policy::none())
         .user_agent(concat!("flowstate/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls()?);
+        .tls_backend_preconfigured(TLS.clone()?);
     let builder = if here { builder.no_proxy() } else { builder };
     let client = builder.build().map_err(|error| error.to_string())?;
-    if clients.len() < CLIENTS_MAX {
-        clients.insert((connect, here), client.clone());
+    if clients.len() >= CLIENTS_MAX {
+        clients.clear();
     }
+    clients.insert(key, client.clone());
     Ok(client)
 }
 
@@ -57,7 +62,7 @@ fn tls() -> Result<ClientConfig, String> {
 }
 
 /// Whether the address is this machine's: no proxy is asked for it.
-fn is_loopback(url: &str) -> bool {
+pub(super) fn is_loopback(url: &str) -> bool {
     let Ok(url) = reqwest::Url::parse(url) else {
         return false;
     };
@@ -93,13 +98,26 @@ mod tests {
     }
 
     #[test]
-    fn models_share_a_client() {
+    fn models_share_a_client_but_runtimes_do_not() {
         let wait = Duration::from_millis(12_345);
         for _ in 0..2 {
-            client(wait, Some("http://127.0.0.1:1")).expect("a client");
-            client(wait, None).expect("a client");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                for here in [true, false, true] {
+                    client(wait, here).expect("a client");
+                }
+            });
         }
-        let kept = CLIENTS.lock();
-        assert_eq!(kept.keys().filter(|(connect, _)| *connect == wait).count(), 2);
+        let kept = CLIENTS.lock().keys().filter(|(_, connect, _)| *connect == wait).count();
+        assert_eq!(kept, 4);
+        for n in 0..3 * CLIENTS_MAX as u64 {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async { client(Duration::from_secs(n), true).expect("a client") });
+            assert!(CLIENTS.lock().len() <= CLIENTS_MAX);
+        }
     }
 }

@@ -27,7 +27,8 @@ const BETA: &str = "anthropic-beta";
 /// The transport of one route.
 #[derive(Clone)]
 pub(super) struct Http {
-    client: reqwest::Client,
+    /// Whether the server is on this machine.
+    here: bool,
     /// The key's header and the route's own.
     headers: HeaderMap,
     timeouts: Timeouts,
@@ -36,10 +37,8 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(route: &Route, failures: &Failures) -> std::result::Result<Self, ModelError> {
-        let client = client::client(route.timeouts.connect, route.base_url.as_deref());
-        let client = client.map_err(|problem| failures.error(ModelErrorKind::Unavailable, problem))?;
         Ok(Self {
-            client,
+            here: route.base_url.as_deref().is_some_and(client::is_loopback),
             headers: headers(route).map_err(|problem| failures.error(ModelErrorKind::Unavailable, problem))?,
             timeouts: route.timeouts,
             failures: failures.clone(),
@@ -47,7 +46,9 @@ impl Http {
     }
 
     /// The call as it is sent. The protocol's own idea of a key is left out: it was told none.
-    fn call(&self, request: Request<Bytes>) -> reqwest::RequestBuilder {
+    fn call(&self, request: Request<Bytes>) -> Result<reqwest::RequestBuilder> {
+        let client = client::client(self.timeouts.connect, self.here);
+        let client = client.map_err(|problem| failed(ModelErrorKind::Unavailable, problem))?;
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string();
         let url = url
@@ -63,15 +64,16 @@ impl Http {
                 both.and_then(|own| HeaderValue::from_bytes(&[own.as_bytes(), b",", value.as_bytes()].concat()).ok());
             headers.insert(name, both.unwrap_or_else(|| value.clone()));
         }
-        self.client.request(parts.method, url).headers(headers).body(body)
+        Ok(client.request(parts.method, url).headers(headers).body(body))
     }
 
     async fn open(self, request: Request<Bytes>) -> Result<StreamingResponse> {
         let Timeouts { first_byte, idle, .. } = self.timeouts;
+        let call = self.call(request)?;
         let mut first = Box::pin(sleep(first_byte));
         let response = tokio::select! {
             biased;
-            response = self.call(request).send() => response.map_err(|error| self.unsent(error))?,
+            response = call.send() => response.map_err(|error| self.unsent(error))?,
             () = &mut first => return Err(late("no answer", first_byte)),
         };
         let (status, headers) = (response.status(), response.headers().clone());
