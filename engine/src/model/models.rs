@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::resolver::{Connect, Resolver, no_adapters};
+use super::resolver::{Connect, Resolver, providers};
 use super::{Model, ModelChoice, ModelRef, ScriptedModel, Secret, Timeouts};
 pub(super) use access::{Access, Via};
 use access::{Declared, Findings};
@@ -215,7 +215,7 @@ impl Models {
             presets,
             access,
             timeouts: self.timeouts,
-            connect: self.connect.unwrap_or_else(no_adapters),
+            connect: self.connect.unwrap_or_else(providers),
             reads_env: self.env.is_some(),
             warnings: findings.warnings,
             connections: Mutex::default(),

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::chain::unreachable;
 use super::choice::Asked;
 use super::models::{Access, Via};
-use super::{Model, ModelAttempt, ModelChoice, ModelError, ModelErrorKind, Preset, Route, Timeouts};
+use super::{Model, ModelAttempt, ModelChoice, ModelError, Preset, Route, Timeouts};
 pub use candidate::{Candidate, Resolved};
 use way::To;
 
@@ -25,11 +25,8 @@ const NO_NAME: &str = "an empty list of models was named: name at least one";
 pub type Connect = Arc<dyn Fn(&Route) -> Result<Arc<dyn Model>, ModelError> + Send + Sync>;
 
 /// What connects unless told otherwise.
-pub(super) fn no_adapters() -> Connect {
-    Arc::new(|route| {
-        let message = "no provider adapters are built in";
-        Err(ModelError::new(&route.name, ModelErrorKind::Unavailable, message))
-    })
+pub(super) fn providers() -> Connect {
+    Arc::new(super::providers::connect)
 }
 
 /// The models of an engine: what names mean. Made by [`Models::build`](super::Models::build).
