@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod ending;
 mod failure;
 mod messages;
 mod native;

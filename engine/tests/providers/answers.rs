@@ -186,6 +186,18 @@ async fn servers_that_speak_a_protocol_by_halves_are_understood() {
         (answer.text().as_str(), answer.finish()),
         ("Grüße 👋🏽, 世界!", &Finish::Stop)
     );
+    // Calls that come whole, all in one piece.
+    let call = |n: usize, id: &str| json!({"index": n, "id": id, "type": "function", "function": {"name": "time", "arguments": "{}"}});
+    let piece = json!({"choices": [{"index": 0, "delta": {"tool_calls": [call(0, "call_a"), call(1, "call_b")]}, "finish_reason": "tool_calls"}]});
+    let whole = format!("data: {piece}\n\ndata: [DONE]\n\n");
+    let (answer, _) = exchange(Protocol::OpenAiChat, Reply::events(whole), question()).await;
+    let shown: Vec<_> = answer
+        .deltas
+        .iter()
+        .map(|(id, _, delta)| (id.as_str(), delta.as_str()))
+        .collect();
+    assert_eq!(shown, [("call_a", "{}"), ("call_b", "{}")]);
+    assert_eq!(answer.calls().len(), 2);
     // A word that nobody knows.
     let odd =
         recording(Protocol::OpenAiChat, "text").replace("\"finish_reason\":\"stop\"", "\"finish_reason\":\"tired\"");

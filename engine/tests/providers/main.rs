@@ -7,5 +7,6 @@ mod real;
 mod requests;
 mod secrets;
 mod server;
+mod steps;
 mod support;
 mod timeouts;

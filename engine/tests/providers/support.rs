@@ -16,6 +16,9 @@ use super::server::{Asked, Reply, Server};
 /// What keys are in tests; nothing may tell it.
 pub const KEY: &str = "sk-marker-7f3a91";
 
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub const PROTOCOLS: [Protocol; 4] = [
     Protocol::OpenAiChat,
     Protocol::OpenAiResponses,
@@ -74,7 +77,8 @@ pub fn route(protocol: Protocol, url: &str) -> Route {
 pub async fn ask(route: &Route, request: ModelRequest) -> Vec<Result<ModelEvent, ModelError>> {
     let model = providers::connect(route).expect("a model");
     assert_eq!(model.name(), route.name);
-    model.stream(request).collect().await
+    let answer = tokio::time::timeout(PATIENCE, model.stream(request).collect());
+    answer.await.expect("an end in time")
 }
 
 /// Asks for an answer that the server plays from a recording, and compares what was asked with the file beside it.

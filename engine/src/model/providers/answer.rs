@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use rig_core::completion::{CompletionResponse, FinishReason};
+use rig_core::completion::CompletionResponse;
 use rig_core::message::{AssistantContent, Origin, SourceLocation, Text};
 use rig_core::streaming::{CompletionStream, Item, PartKind, StreamEvent};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::super::{Finish, ModelError, ModelErrorKind, ModelEvent, ToolUse, Usage};
+use super::super::{ModelError, ModelErrorKind, ModelEvent, ToolUse};
+use super::ending::{failed, finish, usage};
 use super::failure::Failures;
 use super::native::Format;
 use super::watch::Seen;
@@ -230,39 +231,4 @@ fn is_needed(item: &Value) -> bool {
                 || item.get("audio").is_some()
         }
     }
-}
-
-/// Why the provider failed the answer, if it did without an error in the stream.
-fn failed(response: &CompletionResponse) -> Option<&String> {
-    match response.finish_reason() {
-        Some(FinishReason::Other(reason)) if reason == "failed" || reason == "cancelled" => response.error.as_ref(),
-        _ => None,
-    }
-}
-
-fn finish(response: &CompletionResponse) -> Finish {
-    if response.raw.get("stop_reason").and_then(Value::as_str) == Some("pause_turn") {
-        return Finish::Pause;
-    }
-    match response.finish_reason() {
-        None | Some(FinishReason::Stop) => Finish::Stop,
-        Some(FinishReason::Length) => Finish::Length,
-        Some(FinishReason::ToolCalls) => Finish::ToolCalls,
-        Some(FinishReason::ContentFilter) => Finish::ContentFilter,
-        // Google's servers say STOP, others that speak its protocol this.
-        Some(FinishReason::Other(reason)) if reason == "FUNCTION_CALL" => Finish::ToolCalls,
-        Some(FinishReason::Other(reason)) => Finish::Other(reason),
-        Some(_) => Finish::Other("unknown".to_owned()),
-    }
-}
-
-fn usage(response: &CompletionResponse) -> Option<Usage> {
-    let usage = &response.usage;
-    usage.is_reported().then(|| Usage {
-        input_tokens: usage.input_tokens.unwrap_or(0),
-        output_tokens: usage.output_tokens.unwrap_or(0),
-        cache_read_tokens: usage.cached_input_tokens.unwrap_or(0),
-        cache_write_tokens: usage.cache_creation_input_tokens.unwrap_or(0),
-        reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
-    })
 }

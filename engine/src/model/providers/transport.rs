@@ -81,7 +81,7 @@ impl Http {
             let body = self.failures.redact(&refusal(response, first, idle).await);
             return Err(Error::non_success_with_details(status, headers, body));
         }
-        let mut answer = Response::new(body(response, first, first_byte, idle));
+        let mut answer = Response::new(body(response, first, self.timeouts, ANSWER_BYTES_MAX));
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
@@ -116,7 +116,8 @@ async fn refusal(response: reqwest::Response, mut first: Pin<Box<Sleep>>, idle: 
 }
 
 /// The answer's bytes. The wait for the first ones began with the call.
-fn body(response: reqwest::Response, first: Pin<Box<Sleep>>, first_byte: Duration, idle: Duration) -> BoxedStream {
+fn body(response: reqwest::Response, first: Pin<Box<Sleep>>, timeouts: Timeouts, bytes_max: usize) -> BoxedStream {
+    let Timeouts { first_byte, idle, .. } = timeouts;
     let mut chunks = response.bytes_stream();
     Box::pin(async_stream::stream! {
         let mut first = Some(first);
@@ -134,8 +135,8 @@ fn body(response: reqwest::Response, first: Pin<Box<Sleep>>, first_byte: Duratio
                 Ok(None) => return,
                 Ok(Some(Ok(chunk))) => {
                     read += chunk.len();
-                    if read > ANSWER_BYTES_MAX {
-                        let problem = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
+                    if read > bytes_max {
+                        let problem = format!("the answer has more than {bytes_max} bytes");
                         yield Err(failed(ModelErrorKind::Malformed, problem));
                         return;
                     }
@@ -240,4 +241,22 @@ fn causes(error: reqwest::Error) -> String {
         cause = inner.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_has_no_more_bytes_than_it_may() {
+        for (bytes, whole) in [(10, true), (11, false)] {
+            let response = reqwest::Response::from(Response::new("x".repeat(bytes)));
+            let timeouts = Timeouts::default();
+            let chunks: Vec<_> = body(response, Box::pin(sleep(timeouts.first_byte)), timeouts, 10)
+                .collect()
+                .await;
+            assert_eq!(chunks.iter().all(|chunk| chunk.is_ok()), whole, "{bytes}");
+            assert_eq!(chunks.len(), 1);
+        }
+    }
 }
