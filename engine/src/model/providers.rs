@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod ending;
 mod failure;
+mod headers;
 mod messages;
 mod native;
 mod request;

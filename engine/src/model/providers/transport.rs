@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderValue};
 use rig_core::http_client::{
     BoxedStream, Error, HttpClientExt, LazyBody, MultipartForm, Request, Response, Result, StreamingResponse,
 };
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::super::{ModelError, ModelErrorKind, Protocol, Route, Timeouts};
+use super::super::{ModelError, ModelErrorKind, Route, Timeouts};
 use super::client;
 use super::failure::{Failure, Failures};
-use super::secrets::is_secret;
+use super::headers::headers;
 
 /// Most bytes of an answer: what is collected of it in memory has this bound.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -46,9 +46,8 @@ impl Http {
     }
 
     /// The call as it is sent. The protocol's own idea of a key is left out: it was told none.
-    fn call(&self, request: Request<Bytes>) -> Result<reqwest::RequestBuilder> {
-        let client = client::client(self.timeouts.connect, self.here);
-        let client = client.map_err(|problem| failed(ModelErrorKind::Unavailable, problem))?;
+    fn call(&self, request: Request<Bytes>) -> std::result::Result<reqwest::RequestBuilder, String> {
+        let client = client::client(self.timeouts.connect, self.here)?;
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string();
         let url = url
@@ -69,7 +68,8 @@ impl Http {
 
     async fn open(self, request: Request<Bytes>) -> Result<StreamingResponse> {
         let Timeouts { first_byte, idle, .. } = self.timeouts;
-        let call = self.call(request)?;
+        let call = self.call(request);
+        let call = call.map_err(|problem| failed(ModelErrorKind::Unavailable, problem))?;
         let mut first = Box::pin(sleep(first_byte));
         let response = tokio::select! {
             biased;
@@ -199,28 +199,6 @@ impl HttpClientExt for Http {
     {
         self.clone().open(request.map(Into::into))
     }
-}
-
-fn headers(route: &Route) -> std::result::Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    if let Some(key) = &route.key {
-        let (name, value) = match route.protocol {
-            Protocol::OpenAiResponses | Protocol::OpenAiChat => (AUTHORIZATION, format!("Bearer {}", key.expose())),
-            Protocol::Anthropic => (HeaderName::from_static("x-api-key"), key.expose().to_owned()),
-            Protocol::Google => (HeaderName::from_static("x-goog-api-key"), key.expose().to_owned()),
-        };
-        let value = HeaderValue::try_from(value).map_err(|_| "the key has characters that no header may have")?;
-        headers.insert(name, value);
-    }
-    for (name, value) in &route.headers {
-        let bad = || format!("the header {name:?} can't be sent");
-        let parsed = HeaderName::try_from(name.as_str()).map_err(|_| bad())?;
-        headers.insert(parsed, HeaderValue::try_from(value.as_str()).map_err(|_| bad())?);
-    }
-    for (name, value) in &mut headers {
-        value.set_sensitive(is_secret(name.as_str()));
-    }
-    Ok(headers)
 }
 
 fn late(what: &str, limit: Duration) -> Error {
