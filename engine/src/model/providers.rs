@@ -129,7 +129,9 @@ fn at<'a, C>(config: C, base: Option<&'a str>, with: impl FnOnce(C, &'a str) -> 
 /// Chat Completions as OpenAI speaks it, but for what other providers leave out. A shape of the answer is asked for beside tools too.
 fn dialect(route: &Route) -> Dialect {
     let mut dialect = OPENAI;
-    if route.provider != OPENAI.name {
+    // OpenAI itself, by either of its APIs.
+    let is_openai = route.provider == OPENAI.name || route.provider == "openai-chat" && route.base_url.is_none();
+    if !is_openai {
         dialect = Dialect::gateway("openai-compatible", OPENAI.base_url, OPENAI.api_key_env);
         dialect.quirks.done_without_finish_reason = true;
     }

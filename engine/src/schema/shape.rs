@@ -31,7 +31,12 @@ pub(crate) struct Shape {
 impl Shape {
     /// Of a schema whose references are to the definitions of `root`.
     pub(super) fn of(schema: &Value, root: &Value) -> Self {
-        let shape = |rules| Writer { root, rules }.write(schema, &mut Vec::new());
+        let shape = |rules| {
+            let mut shape = Writer { root, rules }.write(schema, &mut Vec::new());
+            // Whether maps keep their order is a feature of `serde_json` that any crate of the program may turn on.
+            shape.sort_all_objects();
+            shape
+        };
         Self {
             strict: shape(true),
             loose: shape(false),

@@ -92,7 +92,8 @@ async fn when_attempts_are_used_up_the_error_has_the_answer_and_every_issue() {
     let ran = run(&script, plans(Repair::auto(2)), "plan".to_owned()).await;
     let error = ran.error().typed::<OutputValidationError>().expect("a typed error");
     assert_eq!(error.raw_output, r#"{"title": 7, "steps": []}"#);
-    let paths: Vec<&str> = error.issues.iter().map(|issue| issue.path.as_str()).collect();
+    let mut paths: Vec<&str> = error.issues.iter().map(|issue| issue.path.as_str()).collect();
+    paths.sort_unstable();
     assert_eq!(paths, ["steps", "title"]);
     assert!(!ran.error().is_retryable());
     let steps = run(

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 mod lists;
 
 use super::*;
-use crate::model::{ModelEvent, ModelRequest, Models, Protocol, ScriptedModel, Secret};
+use crate::model::{ModelErrorKind, ModelEvent, ModelRequest, Models, Protocol, ScriptedModel, Secret};
 
 /// A model that is its route.
 struct Routed(String);

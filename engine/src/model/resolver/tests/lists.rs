@@ -62,7 +62,11 @@ fn a_preset_is_all_its_models_that_can_be_reached_with_its_settings() {
     let keys: Vec<Vec<&str>> = resolved
         .candidates
         .iter()
-        .map(|candidate| candidate.provider_options.keys().map(String::as_str).collect())
+        .map(|candidate| {
+            let mut keys: Vec<&str> = candidate.provider_options.keys().map(String::as_str).collect();
+            keys.sort_unstable();
+            keys
+        })
         .collect();
     assert_eq!(
         keys,
