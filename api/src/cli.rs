@@ -52,6 +52,11 @@ struct Args {
     #[arg(long, value_name = "MODEL", env = "FLOWSTATE_MODEL", value_parser = model)]
     model: Option<String>,
 
+    /// Go on with the requests that were open when the server last stopped, instead of closing them as interrupted. No answer of a model and
+    /// no result of a tool that is recorded is asked for again.
+    #[arg(long, env = "FLOWSTATE_RESUME")]
+    resume: bool,
+
     /// Speed of the built-in scripted model; 0 is without pause.
     #[arg(long, value_name = "NUMBER", env = "FLOWSTATE_SCRIPTED_TOKENS_PER_SECOND", default_value = "50", value_parser = tokens_per_second)]
     scripted_tokens_per_second: u32,

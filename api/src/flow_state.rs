@@ -160,7 +160,14 @@ impl FlowStateBuilder {
         self
     }
 
-    /// Opens the store and what it holds. Requests that were open when it was last closed are closed as interrupted.
+    /// Goes on with the requests that were open when the server last stopped; see [`EngineBuilder::resume_open_requests`].
+    pub fn resume_open_requests(mut self) -> Self {
+        self.engine = self.engine.resume_open_requests();
+        self
+    }
+
+    /// Opens the store and what it holds. Requests that were open when it was last closed are closed as interrupted, unless
+    /// [`FlowStateBuilder::resume_open_requests`] says otherwise.
     pub async fn build(self) -> Result<FlowState, BuildError> {
         let store = self.store.ok_or(BuildError::StoreMissing)?;
         let hosts = self.hosts.iter().map(|host| host.parse());

@@ -110,10 +110,11 @@ pub(crate) fn fields_of<T: JsonSchema>() -> (Vec<String>, bool) {
 }
 
 fn declared(schema: &Value) -> (Vec<String>, bool) {
-    let known = match schema.get("properties") {
+    let mut known: Vec<String> = match schema.get("properties") {
         Some(Value::Object(properties)) => properties.keys().cloned().collect(),
         _ => Vec::new(),
     };
+    known.sort_unstable();
     let open = match schema.get("additionalProperties") {
         None | Some(Value::Bool(false)) => *schema == Value::Bool(true),
         Some(_) => true,

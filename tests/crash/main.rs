@@ -2,6 +2,7 @@
 //! 30 cycles; `FLOWSTATE_CRASH_CYCLES` asks for more, `FLOWSTATE_CRASH_SEED` for other moments.
 
 mod ends;
+mod loops;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

@@ -4,6 +4,7 @@ mod bad_input;
 mod conversation;
 mod exports;
 mod failures;
+mod real_server;
 mod resume;
 
 use axum::Router;

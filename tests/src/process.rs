@@ -42,8 +42,15 @@ pub fn command(binary: &str, data: &Path, arguments: &[&str]) -> Command {
 impl Server {
     /// Starts the binary on a free port and waits for the line that says where it is.
     pub fn start(binary: &str, data: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(binary, data, arguments, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn start_with(binary: &str, data: &Path, arguments: &[&str], variables: &[(&str, String)]) -> Self {
         let arguments = [&["--listen", "127.0.0.1:0"], arguments].concat();
-        let mut child = command(binary, data, &arguments).spawn().expect("the binary starts");
+        let mut command = command(binary, data, &arguments);
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         let Some(Ok(line)) = lines.next() else {
             let mut why = String::new();

@@ -146,6 +146,10 @@ async fn build(args: &Args, models: Models, address: SocketAddr) -> Result<FlowS
         .models(models)
         .store(store)
         .allow_host(address.to_string());
+    let builder = match args.resume {
+        true => builder.resume_open_requests(),
+        false => builder,
+    };
     let builder = args.allow_host.iter().fold(builder, FlowStateBuilder::allow_host);
     let builder = args.allow_origin.iter().fold(builder, FlowStateBuilder::allow_origin);
     builder.build().await.map_err(|error| explained(error, &args.data_dir))
