@@ -15,6 +15,12 @@ pub mod state {}
 #[doc = include_str!("../../docs/guide/items.md")]
 pub mod items {}
 
+#[doc = include_str!("../../docs/guide/generators.md")]
+pub mod generators {}
+
+#[doc = include_str!("../../docs/guide/tools.md")]
+pub mod tools {}
+
 #[doc = include_str!("../../docs/guide/models.md")]
 pub mod models {}
 
