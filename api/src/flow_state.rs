@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use flowstate_engine::model::{Model, Models};
+use flowstate_engine::voice::VoiceProviders;
 use flowstate_engine::{Engine, EngineBuilder, EngineOpenError, Flow};
 use flowstate_log::PoisonReason;
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -139,6 +140,12 @@ impl FlowStateBuilder {
     /// `FLOWSTATE_MODEL`. Without any, the built-in scripted one does.
     pub fn model(mut self, model: impl Model) -> Self {
         self.engine = self.engine.model(Arc::new(model));
+        self
+    }
+
+    /// Who can speak, and who can write down what was spoken: for flows that name such a model by its id.
+    pub fn voice(mut self, providers: VoiceProviders) -> Self {
+        self.engine = self.engine.voice(providers);
         self
     }
 

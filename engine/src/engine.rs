@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
 
+mod media;
 mod output;
 mod replay;
 mod run;
@@ -24,7 +25,9 @@ use crate::principal::Principal;
 use crate::projection::session::List;
 use crate::projection::{self, RequestRow, SessionSummary};
 use crate::timer::{Timer, TokioTimer};
+use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoiceProviders, Voices};
 
+pub use media::Media;
 pub use run::RunResult;
 pub use snapshot::{ClientDataError, ItemPage, Snapshot, SnapshotQuery};
 
@@ -49,6 +52,7 @@ pub struct EngineBuilder {
     own: Vec<Arc<dyn Model>>,
     timer: Option<Arc<dyn Timer>>,
     resumes: bool,
+    voice: VoiceProviders,
 }
 
 impl EngineBuilder {
@@ -71,6 +75,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Who can speak, and who can write down what was spoken. Without this nobody can, but models that a flow has itself.
+    pub fn voice(mut self, providers: VoiceProviders) -> Self {
+        self.voice = providers;
+        self
+    }
+
     /// What runs wait on, instead of real time: for tests.
     pub fn timer(mut self, timer: Arc<dyn Timer>) -> Self {
         self.timer = Some(timer);
@@ -90,7 +100,14 @@ impl EngineBuilder {
     pub async fn open(self, storage: impl Into<Storage>) -> Result<Engine, EngineOpenError> {
         let mut storage = storage.into();
         let models = self.own.into_iter().fold(self.models, Models::model);
-        let registry = Registry::new(self.flows, models).map_err(EngineOpenError::Assembly)?;
+        let voices = Voices::find(&self.flows, self.voice);
+        let (registry, voices) = match (Registry::new(self.flows, models), voices) {
+            (Ok(registry), Ok(voices)) => (registry, voices),
+            (registry, voices) => {
+                let problems = [registry.err(), voices.err()].into_iter().flatten().flatten();
+                return Err(EngineOpenError::Assembly(problems.collect()));
+            }
+        };
         for warning in registry.models().warnings() {
             tracing::warn!("{warning}");
         }
@@ -111,6 +128,7 @@ impl EngineBuilder {
             running: Running::default(),
             latest: Default::default(),
             timer: self.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
+            voices,
         };
         let core = Arc::new(core);
         let closed = match core.resumes {
@@ -183,6 +201,19 @@ impl Engine {
     /// The models that flows may name.
     pub fn models(&self) -> &Resolver {
         self.core.registry.models()
+    }
+
+    /// Writes down what was spoken.
+    pub async fn transcribe(
+        &self,
+        model: &str,
+        request: TranscriptionRequest,
+    ) -> Result<Transcription, TranscribeError> {
+        let model = self.core.voices.transcription(model)?;
+        match request.audio.is_empty() {
+            true => Err(TranscribeError::NoAudio),
+            false => Ok(model.transcribe(request).await?),
+        }
     }
 
     /// The log, for reading.

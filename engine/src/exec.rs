@@ -12,6 +12,7 @@ pub(crate) mod replay;
 pub(crate) mod resume;
 mod run;
 mod scopes;
+mod speech;
 pub(crate) mod submit;
 mod work;
 
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::registry::Registry;
 use crate::timer::Timer;
+use crate::voice::Voices;
 
 pub(crate) use cancel::Running;
 pub(crate) use recall::{RecalledEnd, RecalledItem, RecordedLoop};
@@ -52,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) resumes: bool,
     /// What runs wait on.
     pub(crate) timer: Arc<dyn Timer>,
+    /// Who speaks for flows, and who writes down.
+    pub(crate) voices: Voices,
 }
 
 /// What a panic said.

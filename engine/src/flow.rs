@@ -12,6 +12,7 @@ use crate::block::BlockDef;
 use crate::exec::hooks::Hooks;
 use crate::record::ScopeKind;
 use crate::scope::ScopeDef;
+use crate::voice::VoiceConfig;
 use scopes::ScopeDefs;
 
 pub(crate) use action::ActionDef;
@@ -29,6 +30,7 @@ pub struct Flow {
     actions: Vec<ActionDef>,
     scopes: ScopeDefs,
     pub(crate) hooks: Hooks,
+    pub(crate) voice: Option<VoiceConfig>,
 }
 
 impl std::fmt::Debug for Flow {

@@ -59,6 +59,7 @@ mod scope;
 mod timer;
 pub mod types;
 mod value;
+pub mod voice;
 
 pub use block::{
     Answer, Arm, Arms, Block, Case, Cases, Choice, Choices, Emission, ExitInto, Exits, Generator, Handler, History,
@@ -67,8 +68,8 @@ pub use block::{
     generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
-    ClientDataError, Engine, EngineBuilder, ItemPage, RequestRef, RunResult, SessionDetail, SessionQuery, Snapshot,
-    SnapshotQuery,
+    ClientDataError, Engine, EngineBuilder, ItemPage, Media, RequestRef, RunResult, SessionDetail, SessionQuery,
+    Snapshot, SnapshotQuery,
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,
@@ -94,6 +95,7 @@ pub mod prelude {
     pub use serde::{self, Deserialize, Serialize};
 
     pub use crate::model::Models;
+    pub use crate::voice::VoiceConfig;
     pub use crate::{
         Action, Block, BlockError, Choice, Ctx, Data, Emission, Engine, ErrorType, Flow, FlowError, History, IntoBlock,
         Repair, Rescued, Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code,

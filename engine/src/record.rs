@@ -4,6 +4,7 @@
 
 mod block;
 mod item;
+mod media;
 mod model;
 mod request;
 mod state;
@@ -16,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use block::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, RouteChosen};
 pub use item::{ContentAdded, ContentDelta, ContentDone, ItemAdded, ItemCompleted, ItemRecord};
+pub use media::MediaStored;
 pub use model::{HistoryRange, ModelCalled, ModelFailed, ModelReplied, ReplyPart, ToolReturned};
 pub use request::{
     CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestResumed,
@@ -90,6 +92,9 @@ macro_rules! facts {
 
             /// The payload of such a record.
             pub(crate) fn encode(&self) -> Result<Bytes, serde_json::Error> {
+                if let Self::MediaStored(media) = self {
+                    return media.encode();
+                }
                 match self {
                     $(Self::$name(fact) => serde_json::to_vec(fact),)*
                 }
@@ -99,15 +104,19 @@ macro_rules! facts {
 
         /// What a record states.
         pub fn decode(record: &Record) -> Result<Fact, DecodeError> {
+            let unreadable = |error: serde_json::Error| DecodeError::Payload {
+                kind: record.kind,
+                position: record.position,
+                message: error.to_string(),
+            };
+            if record.kind == MediaStored::KIND {
+                return MediaStored::decode(&record.payload).map(Fact::from).map_err(unreadable);
+            }
             match record.kind {
                 $($name::KIND => serde_json::from_slice(&record.payload).map(Fact::$name),)*
                 kind => return Err(DecodeError::UnknownKind { kind, position: record.position }),
             }
-            .map_err(|error| DecodeError::Payload {
-                kind: record.kind,
-                position: record.position,
-                message: error.to_string(),
-            })
+            .map_err(unreadable)
         }
     };
 }
@@ -159,6 +168,8 @@ facts! {
     43 CancelRequested Replayed;
     /// The state of one execution of a sequencer changed.
     44 InstanceStateChanged Replayed;
+    /// Bytes that parts of the request's items refer to by this record's number.
+    45 MediaStored Replayed;
 }
 
 impl Fact {

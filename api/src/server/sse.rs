@@ -1,10 +1,12 @@
 //! A request's stream: records read from the log, filtered, as SSE frames. There is no other source of events:
-//! live, resumed and replayed streams are this one loop, and a reader that is slow or gone costs nobody else anything.
+//! live, resumed and replayed streams are this one loop, and a reader that is slow or gone costs nobody else anything. Bytes that records
+//! refer to are read from the log too, when the record is sent.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
+use std::vec;
 
 use async_stream::stream;
 use axum::body::Body;
@@ -12,6 +14,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use flowstate_engine::record::{self, DecodeError, Fact};
+use flowstate_engine::{Media, QueryError};
 use flowstate_log::record::{Record, SubStreamId};
 use flowstate_log::{FollowSub, error::ReadError};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +24,8 @@ use crate::wire::event::Event;
 /// Time between two keep-alive comments. Clients take twice as long a silence for a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &[u8] = b": ping\n\n";
+/// So many encoded bytes are sent before more are made: a record can stand for much more than it has.
+const SENT_BYTES: usize = 1 << 20;
 /// What a frame takes besides its record's payload, about.
 const FRAME_BYTES: usize = 256;
 
@@ -39,17 +44,21 @@ pub(crate) fn respond(mut records: FollowSub, mut frames: Frames, stopping: Canc
                 }
                 page = records.page() => page,
             };
-            let end = page.map_err(StreamError::from).and_then(|page| frames.push(&page));
-            // What was encoded before an error is whole and true.
-            if !frames.bytes.is_empty() {
-                yield Ok(frames.bytes.split().freeze());
-            }
-            match end {
-                Ok(End::Open) => {}
-                Ok(End::Terminal) => return,
-                Err(error) => {
-                    tracing::error!(request = frames.request, %error, "a stream broke off");
-                    return;
+            let mut page = match page {
+                Ok(page) => page.into_iter(),
+                Err(error) => return frames.broke_off(&error.into()),
+            };
+            loop {
+                let end = frames.push(&mut page).await;
+                // What was encoded before an error is whole and true.
+                if !frames.bytes.is_empty() {
+                    yield Ok(frames.bytes.split().freeze());
+                }
+                match end {
+                    Ok(End::More) => {}
+                    Ok(End::Open) => break,
+                    Ok(End::Terminal) => return,
+                    Err(error) => return frames.broke_off(&error),
                 }
             }
         }
@@ -76,12 +85,16 @@ enum StreamError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Media(#[from] QueryError),
     #[error("an event can't be encoded: {0}")]
     Encode(#[from] io::Error),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
+    /// The page has more.
+    More,
     Open,
     Terminal,
 }
@@ -92,39 +105,49 @@ pub(crate) struct Frames {
     sub: SubStreamId,
     /// Items that clients may not see; what their content says is not sent either.
     hidden: BTreeSet<u32>,
+    media: Media,
     bytes: BytesMut,
 }
 
 impl Frames {
-    /// `hidden` are the hidden items among those that the records to come may go on with.
-    pub(crate) fn new(request: String, sub: SubStreamId, hidden: BTreeSet<u32>) -> Self {
+    /// `hidden` are the hidden items among those that the records to come may go on with; `media` is that of the request in `sub`.
+    pub(crate) fn new(request: String, sub: SubStreamId, media: Media, hidden: BTreeSet<u32>) -> Self {
         Self {
             request,
             sub,
             hidden,
+            media,
             bytes: BytesMut::new(),
         }
     }
 
-    fn push(&mut self, page: &[Record]) -> Result<End, StreamError> {
-        let payload: usize = page.iter().map(|record| record.payload.len()).sum();
-        self.bytes.reserve(payload + page.len() * FRAME_BYTES);
+    /// Encodes records of a page until that is much, or the page or the request is at its end.
+    async fn push(&mut self, page: &mut vec::IntoIter<Record>) -> Result<End, StreamError> {
+        let payload: usize = page.as_slice().iter().map(|record| record.payload.len()).sum();
+        self.bytes.reserve((payload + page.len() * FRAME_BYTES).min(SENT_BYTES));
         for record in page {
             let Some((_, number)) = record.sub else {
                 continue; // of the session, not of the request
             };
-            let fact = record::decode(record)?;
-            let end = if fact.is_terminal() { End::Terminal } else { End::Open };
-            if self.is_shown(&fact)
-                && let Some(event) = Event::of(fact, record, &self.request, self.sub)
-            {
-                event.encode(&self.request, number, record.time_us / 1_000, &mut self.bytes)?;
+            let mut fact = record::decode(&record)?;
+            let is_last = fact.is_terminal();
+            if self.is_shown(&fact) {
+                self.media.fill(number, &mut fact).await?;
+                if let Some(event) = Event::of(fact, &record, &self.request, self.sub) {
+                    event.encode(&self.request, number, record.time_us / 1_000, &mut self.bytes)?;
+                }
             }
-            if end == End::Terminal {
-                return Ok(end);
+            match is_last {
+                true => return Ok(End::Terminal),
+                false if self.bytes.len() >= SENT_BYTES => return Ok(End::More),
+                false => {}
             }
         }
         Ok(End::Open)
+    }
+
+    fn broke_off(&self, error: &StreamError) {
+        tracing::error!(request = self.request, %error, "a stream broke off");
     }
 
     /// Whether clients may see a fact; remembers the hidden items that it introduces.
@@ -156,16 +179,19 @@ impl Frames {
             | Fact::BlockEnded(_)
             | Fact::RouteChosen(_)
             | Fact::CancelRequested(_)
-            | Fact::InstanceStateChanged(_) => true,
+            | Fact::InstanceStateChanged(_)
+            | Fact::MediaStored(_) => true,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use flowstate_engine::Engine;
     use flowstate_engine::item::{ItemBody, ItemStatus, Role, Visibility};
     use flowstate_engine::record::{ContentDelta, ItemAdded, ItemCompleted, ItemRecord, ModelCalled, RequestCompleted};
     use flowstate_log::record::{Extras, Kind, StreamId, Subject};
+    use flowstate_log::{Options, SubStreamInfo};
     use serde::Serialize;
 
     use super::*;
@@ -232,26 +258,62 @@ mod tests {
         ids.map(str::to_owned).collect()
     }
 
-    #[test]
-    fn hidden_items_and_their_content_are_left_out_and_nothing_follows_the_end() {
-        let mut frames = Frames::new("r".to_owned(), SUB, BTreeSet::new());
-        assert_eq!(frames.push(&records()).unwrap(), End::Terminal);
+    async fn frames(hidden: BTreeSet<u32>) -> Frames {
+        let engine = Engine::builder().open(Options::in_memory()).await.unwrap();
+        let request = SubStreamInfo {
+            stream: StreamId([1; 16]),
+            id: SUB,
+            first: 1,
+            last: 9,
+            count: 9,
+        };
+        Frames::new("r".to_owned(), SUB, engine.media(&request), hidden)
+    }
+
+    #[tokio::test]
+    async fn hidden_items_and_their_content_are_left_out_and_nothing_follows_the_end() {
+        let mut frames = frames(BTreeSet::new()).await;
+        assert_eq!(frames.push(&mut records().into_iter()).await.unwrap(), End::Terminal);
         assert_eq!(ids(&frames.bytes), ["1", "5", "7", "8"]);
     }
 
-    #[test]
-    fn content_of_a_hidden_item_stays_hidden_when_resumed_in_its_middle() {
-        let mut frames = Frames::new("r".to_owned(), SUB, BTreeSet::from([1]));
-        assert_eq!(frames.push(&records()[3..7]).unwrap(), End::Open);
+    #[tokio::test]
+    async fn content_of_a_hidden_item_stays_hidden_when_resumed_in_its_middle() {
+        let mut frames = frames(BTreeSet::from([1])).await;
+        let mut page = records()[3..7].to_vec().into_iter();
+        assert_eq!(frames.push(&mut page).await.unwrap(), End::Open);
         assert_eq!(ids(&frames.bytes), ["5", "7"]);
     }
 
-    #[test]
-    fn a_record_without_meaning_ends_the_stream_after_what_came_before() {
+    #[tokio::test]
+    async fn what_is_encoded_is_sent_before_it_is_much() {
+        let mut frames = frames(BTreeSet::new()).await;
+        let delta = ContentDelta {
+            item: 0,
+            part: 0,
+            delta: "x".repeat(SENT_BYTES / 2),
+        };
+        let records: Vec<_> = (1..=5)
+            .map(|number| record(number, ContentDelta::KIND, &delta))
+            .collect();
+        let (mut page, mut sent) = (records.into_iter(), Vec::new());
+        loop {
+            let end = frames.push(&mut page).await.unwrap();
+            sent.push(ids(&frames.bytes.split()));
+            if end == End::Open {
+                break;
+            }
+        }
+        assert_eq!(sent, [vec!["1", "2"], vec!["3", "4"], vec!["5"]]);
+    }
+
+    #[tokio::test]
+    async fn a_record_without_meaning_ends_the_stream_after_what_came_before() {
         let mut records = records();
         records[4].kind = Kind(999);
-        let mut frames = Frames::new("r".to_owned(), SUB, BTreeSet::new());
-        assert!(matches!(frames.push(&records), Err(StreamError::Decode(_))));
+        let mut frames = frames(BTreeSet::new()).await;
+        let end = frames.push(&mut records.into_iter()).await;
+        assert!(matches!(end, Err(StreamError::Decode(_))));
         assert_eq!(ids(&frames.bytes), ["1"]);
     }
 }

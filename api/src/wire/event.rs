@@ -98,7 +98,8 @@ impl Event {
             | Fact::BlockEnded(_)
             | Fact::RouteChosen(_)
             | Fact::CancelRequested(_)
-            | Fact::InstanceStateChanged(_) => return None,
+            | Fact::InstanceStateChanged(_)
+            | Fact::MediaStored(_) => return None,
         })
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Engine, output};
+use super::{Engine, Media, output};
 use crate::error::{BlockError, QueryError, RunError};
 use crate::exec::{Accepted, Submission};
 use crate::item::Item;
@@ -79,7 +79,8 @@ impl Engine {
         loop {
             for record in records.page().await.map_err(QueryError::from)? {
                 let (status, output, error) = match decode(&record).map_err(QueryError::from)? {
-                    Fact::ItemCompleted(completed) => {
+                    Fact::ItemCompleted(mut completed) => {
+                        Media::new(log, sub).fill_body(&mut completed.item.body).await?;
                         items.push(Item::new(sub.id, &accepted.request, completed.item));
                         continue;
                     }

@@ -6,6 +6,7 @@ use flowstate_log::Log;
 use flowstate_log::record::{StreamId, SubStreamId};
 use serde_json::{Map, Value};
 
+use super::media::{Media, audio_bytes, is_stored};
 use crate::error::QueryError;
 use crate::exec::Core;
 use crate::flow::client_data::derive;
@@ -186,27 +187,33 @@ async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Resul
         let positions = entries.iter().map(|entry| entry.completed);
         positions.filter(|position| *position > 0).collect()
     };
-    let (mut records, mut bytes, mut page) = (Vec::new(), 0, 0);
+    let (mut finals, mut bytes, mut page) = (Vec::new(), 0, 0);
     for some in entries.chunks(ITEMS_READ) {
-        let read = log.read_positions(stream, &completed(some)).await?;
-        bytes += read.iter().map(|record| record.payload.len()).sum::<usize>();
-        records.extend(read);
+        for record in log.read_positions(stream, &completed(some)).await? {
+            bytes += record.payload.len();
+            let mut item = match decode(&record)? {
+                Fact::ItemCompleted(completed) => Some(completed.item),
+                _ => None,
+            };
+            if let (Some(item), Some((sub, _))) = (&mut item, record.sub) {
+                fill(log, stream, sub, item).await?;
+                bytes += audio_bytes(&item.body);
+            }
+            finals.push(item);
+        }
         page += some.len();
         if bytes > ITEMS_BYTES_MAX {
             break;
         }
     }
     let entries = &entries[..page];
-    let mut completed = records.into_iter();
+    let mut finals = finals.into_iter();
     let mut open = read_open(log, stream, entries).await?;
 
     let mut items = Vec::with_capacity(entries.len());
     for (entry, request) in entries.iter().zip(requests) {
         let record = if entry.completed > 0 {
-            match completed.next().as_ref().map(decode).transpose()? {
-                Some(Fact::ItemCompleted(completed)) => Some(completed.item),
-                _ => None,
-            }
+            finals.next().flatten()
         } else {
             open.remove(&(entry.sub(), entry.index))
         };
@@ -254,5 +261,17 @@ async fn read_open(
             found.insert((entry.sub(), entry.index), item.clone());
         }
     }
+    for ((sub, _), item) in &mut found {
+        fill(log, stream, *sub, item).await?;
+    }
     Ok(found)
+}
+
+/// Puts what is stored elsewhere into an item.
+async fn fill(log: &Log, stream: StreamId, sub: SubStreamId, item: &mut ItemRecord) -> Result<(), QueryError> {
+    if is_stored(&item.body) {
+        let request = log.sub_stream_info(stream, sub).await?;
+        Media::new(log, request).fill_body(&mut item.body).await?;
+    }
+    Ok(())
 }

@@ -181,6 +181,8 @@ impl Ctx {
     /// everything that this one has recorded up to now.
     pub(crate) async fn history_turns(&self, turns_max: Option<usize>) -> Result<Vec<Vec<u64>>, BlockError> {
         let recorder = &self.run.recorder;
+        // What is whole but for its sound is part of it.
+        recorder.spoken_out().await;
         recorder.settle().await?;
         let (log, stream, sub) = (&self.run.core.log, recorder.stream(), recorder.sub());
         let turns = projection::items::read(log, stream, |items| items.history(sub, turns_max)).await;

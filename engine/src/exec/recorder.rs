@@ -15,6 +15,7 @@ mod content;
 mod finish;
 mod items;
 mod sender;
+mod speech;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use flowstate_log::Log;
 use flowstate_log::append::Appending;
 use flowstate_log::env::Env;
 use flowstate_log::record::{StreamId, SubStreamId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::ctx::Place;
 use super::recall::Recall;
@@ -39,6 +40,7 @@ use state::State;
 
 pub(crate) use blocks::Begun;
 pub(super) use finish::Outcome;
+pub(super) use speech::Sentence;
 
 /// Number that records carry for the runtime itself.
 const RUNTIME: u64 = 0;
@@ -70,6 +72,8 @@ pub(crate) struct Recorder {
     buffered: AtomicBool,
     /// Who sends the buffer, to be woken by records that come from outside of what it polls.
     sender: Sender,
+    /// A sentence was spoken, or nothing more is.
+    spoken: Notify,
     /// What [`Recorder::settle`] waits for.
     settling: Mutex<VecDeque<Appending>>,
 }
@@ -90,6 +94,7 @@ impl Recorder {
             state: Mutex::new(State::new()),
             buffered: AtomicBool::new(false),
             sender: Sender::default(),
+            spoken: Notify::new(),
             settling: Mutex::default(),
         }
     }

@@ -11,6 +11,7 @@ use super::recall::Recall;
 use super::recorder::{Outcome, Recorder};
 use super::recover::CANCELLED;
 use super::scopes::Scopes;
+use super::speech::{self, Speaker};
 use super::work::Work;
 use super::{Core, Ctx, hooks};
 use crate::error::BlockError;
@@ -50,6 +51,8 @@ pub(super) struct Run {
     pub(super) work: Work,
     /// What is recorded of it already.
     pub(super) past: Option<Past>,
+    /// Who speaks, if it is spoken to whoever asked.
+    pub(super) speaker: Option<Speaker>,
     /// How often `on_step_errored` was told.
     pub(super) step_errors: AtomicU32,
 }
@@ -100,7 +103,7 @@ pub(super) async fn run(run: Arc<Run>, input: Val, cancelled: CancellationToken)
 async fn until_cancelled(run: &Arc<Run>, input: Val, cancelled: &CancellationToken) -> Outcome {
     let ran = {
         let chain = AssertUnwindSafe(run_all(run, input)).catch_unwind();
-        let all = run.work.drive(&run.recorder, chain);
+        let all = run.work.drive(&run.recorder, speech::beside(run, chain));
         cancelled.run_until_cancelled(all).await
     };
     match ran {
@@ -126,6 +129,10 @@ async fn run_all(run: &Arc<Run>, input: Val) -> Result<Val, BlockError> {
     let ended = AssertUnwindSafe(run_block(run, action, input)).catch_unwind().await;
     let ended = ended.unwrap_or_else(|panic| Err(BlockError::panicked("an action", &*panic)));
     hooks::ended(run, &action.hooks, &ended).await;
+    match &ended {
+        Ok(_) => run.recorder.spoken_out().await,
+        Err(_) => run.recorder.hush().await,
+    }
     run.work.quiet().await;
     let status = match &ended {
         Ok(_) => RequestStatus::Completed,
@@ -151,4 +158,5 @@ async fn run_block(run: &Arc<Run>, action: &ActionDef, input: Val) -> Result<Val
 async fn finish(run: &Arc<Run>, status: RequestStatus) {
     hooks::finished(run, status).await;
     run.work.quiet().await;
+    run.recorder.spoken_out().await;
 }

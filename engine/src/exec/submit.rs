@@ -15,6 +15,7 @@ use super::cancel::was_asked;
 use super::recorder::{Recorder, RunRef};
 use super::run::{Past, Repeats, Run, run};
 use super::scopes::Scopes;
+use super::speech::Speaker;
 use super::work::Work;
 use crate::error::{Problem, SubmitError};
 use crate::flow::Flow;
@@ -157,6 +158,7 @@ pub(super) async fn start(
         tracing::error!(request = &*request, %error, "a request could not be gone on with; the next start tries again");
         return;
     }
+    let (speaker, recorder) = Speaker::of(&core, &flow, submission.metadata.as_ref(), recorder);
     let shared = Run {
         core: core.clone(),
         flow,
@@ -169,6 +171,7 @@ pub(super) async fn start(
         scopes,
         work: Work::default(),
         past,
+        speaker,
         step_errors: AtomicU32::new(0),
     };
     // First known here, then looked up: whoever asks to stop it either finds it here, or is found.

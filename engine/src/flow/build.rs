@@ -10,6 +10,7 @@ use crate::exec::hooks::{Completed, Errored, Finished, Hooks, Started, StepError
 use crate::record::ScopeKind;
 use crate::scope::Scope;
 use crate::value::Data;
+use crate::voice::VoiceConfig;
 
 /// Longest kind, instance or action name, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -21,6 +22,7 @@ pub fn flow(kind: impl Into<String>) -> FlowBuilder {
         actions: Vec::new(),
         scopes: ScopeDefs::default(),
         hooks: Hooks::default(),
+        voice: None,
         problems: Vec::new(),
     }
 }
@@ -31,6 +33,7 @@ pub struct FlowBuilder {
     actions: Vec<ActionDef>,
     scopes: ScopeDefs,
     hooks: Hooks,
+    voice: Option<VoiceConfig>,
     problems: Vec<String>,
 }
 
@@ -79,6 +82,15 @@ impl FlowBuilder {
     /// declared as [`Scope::shared`].
     pub fn project<S: Data + Default>(mut self, scope: Scope<S>) -> Self {
         self.declare(ScopeKind::Project, scope);
+        self
+    }
+
+    /// Speaks the assistant's messages that clients see, for the requests that ask for it.
+    pub fn voice(mut self, voice: VoiceConfig) -> Self {
+        self.problems.extend(voice.problems());
+        if self.voice.replace(voice).is_some() {
+            self.problems.push("the voice is declared twice".into());
+        }
         self
     }
 
@@ -178,6 +190,7 @@ impl FlowBuilder {
             actions: self.actions,
             scopes: self.scopes,
             hooks: self.hooks,
+            voice: self.voice,
         })
     }
 

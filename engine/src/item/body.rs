@@ -92,14 +92,14 @@ impl ItemBody {
     }
 
     /// The parts of an item that has parts.
-    pub(super) fn parts(&self) -> Option<&Vec<ContentPart>> {
+    pub(crate) fn parts(&self) -> Option<&Vec<ContentPart>> {
         match self {
             Self::Message { content: parts, .. } | Self::Reasoning { summary: parts } => Some(parts),
             _ => None,
         }
     }
 
-    pub(super) fn parts_mut(&mut self) -> Option<&mut Vec<ContentPart>> {
+    pub(crate) fn parts_mut(&mut self) -> Option<&mut Vec<ContentPart>> {
         match self {
             Self::Message { content: parts, .. } | Self::Reasoning { summary: parts } => Some(parts),
             _ => None,

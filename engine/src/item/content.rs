@@ -71,8 +71,12 @@ pub enum ContentPart {
     OutputAudio {
         /// Its media type.
         media_type: String,
-        /// Base64.
+        /// Base64; empty in records that say where it is stored.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         audio: String,
+        /// Number of the request's record that has the bytes. What callers of an engine are given has them in `audio` instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stored: Option<u64>,
         /// What is said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         transcript: Option<String>,

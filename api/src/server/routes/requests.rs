@@ -57,7 +57,7 @@ pub(crate) async fn stream(
         0 => BTreeSet::new(),
         _ => api.engine.hidden_items(&found).await?,
     };
-    let frames = Frames::new(request, found.sub.id, hidden);
+    let frames = Frames::new(request, found.sub.id, api.engine.media(&found.sub), hidden);
     Ok(sse::respond(
         log.follow_sub(&found.sub, after).await?,
         frames,

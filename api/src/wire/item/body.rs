@@ -251,6 +251,7 @@ impl From<ContentPart> for Content {
             ContentPart::OutputAudio {
                 media_type,
                 audio,
+                stored: _,
                 transcript,
                 duration,
             } => Self::OutputAudio {

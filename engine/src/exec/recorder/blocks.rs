@@ -104,6 +104,7 @@ impl Recorder {
     /// Closes everything that is left open, because the run was stopped.
     pub(in crate::exec) async fn close_all(&self) {
         let mut state = self.state.lock().await;
+        self.hush_in(&mut state).await;
         // What can't be recorded now can't be later: the last record then takes care of it.
         let _ = self.close(&mut state, ItemStatus::Incomplete, |_| true, None).await;
     }
@@ -116,6 +117,10 @@ impl Recorder {
         failed: Option<(&Arc<Place>, &BlockError)>,
     ) -> Result<(), RecordError> {
         for index in state.open.closing_order() {
+            // It is whole, whatever became of its block.
+            if state.speech.as_ref().is_some_and(|speech| speech.is_held(index)) {
+                continue;
+            }
             let Some(owner) = state.owners.get(&index).filter(|owner| is_left(owner)).cloned() else {
                 continue;
             };

@@ -63,6 +63,7 @@ impl Recorder {
         mut outcome: Outcome,
         closing: &CancellationToken,
     ) -> Result<(), RecoverError> {
+        self.hush().await;
         let settled = self.settle().await;
         let mut state = self.state.lock().await;
         let mut left = match settled {

@@ -104,7 +104,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Closes an open item with what it has.
+    /// Closes an open item with what it has. A message that is whole and not spoken out yet is closed when it is.
     pub(crate) async fn complete_item(&self, place: &Place, item: u32, status: ItemStatus) -> Result<(), RecordError> {
         self.complete_item_with(place, item, status, |_| {}).await
     }
@@ -123,6 +123,10 @@ impl Recorder {
             .get(item)
             .cloned()
             .ok_or(RecordError::NotOpen { item, part: 0 })?;
+        let is_whole = status == ItemStatus::Completed;
+        if is_whole && (state.speech.as_mut()).is_some_and(|speech| speech.holds(item.index)) {
+            return Ok(());
+        }
         end(&mut item.body);
         self.queue(
             &mut state,

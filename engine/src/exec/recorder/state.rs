@@ -15,6 +15,8 @@ use crate::item::Status;
 use crate::item::open::OpenItems;
 use crate::record::{Fact, ItemAdded};
 
+use super::speech::Speaking;
+
 /// See the module.
 pub(super) struct State {
     /// Records of the request that were queued, those on their way into the log included.
@@ -35,6 +37,8 @@ pub(super) struct State {
     /// What clients were last told that the request is about.
     pub(super) status: Status,
     pub(super) open: OpenItems,
+    /// The open messages that are spoken, unless nothing is.
+    pub(super) speech: Option<Speaking>,
     /// Text of each open item as it is encoded, in bytes.
     pub(super) open_bytes: BTreeMap<u32, usize>,
     /// Queued and not known to be durable.
@@ -61,6 +65,7 @@ impl State {
             keyed: HashMap::new(),
             status: Status::default(),
             open: OpenItems::default(),
+            speech: None,
             open_bytes: BTreeMap::new(),
             queued: VecDeque::new(),
             deciding: None,
@@ -87,6 +92,9 @@ impl State {
         if let Some(completed) = self.open.apply(fact) {
             self.open_bytes.remove(&completed.index);
             self.owners.remove(&completed.index);
+        }
+        if let Some(speech) = &mut self.speech {
+            speech.apply(fact);
         }
     }
 
