@@ -6,6 +6,7 @@ mod exports;
 mod failures;
 mod real_server;
 mod resume;
+mod voice;
 
 use axum::Router;
 use flowstate::engine::model::{Models, ScriptedModel};

@@ -123,6 +123,8 @@ fn kinds_and_payloads_are_pinned() {
             "InstanceStateChanged",
             json!({"path": "root", "attempt": 1, "op": {"inc": {"n": 1}}}),
         ),
+        // Bytes follow, of which there are none here.
+        (45, "MediaStored", json!({"media_type": "audio/wav"})),
     ];
     let names: Vec<_> = payloads.iter().map(|(kind, name, _)| (*kind, *name)).collect();
     assert_eq!(
@@ -135,6 +137,29 @@ fn kinds_and_payloads_are_pinned() {
         let encoded = fact.encode().expect(name);
         assert_eq!(serde_json::from_slice::<Value>(&encoded).ok(), Some(payload), "{name}");
     }
+}
+
+#[test]
+fn stored_bytes_follow_a_line_that_says_what_they_are() {
+    for bytes in [&b"\n\0{}\n\xff"[..], b"", b"\n"] {
+        let media = MediaStored {
+            media_type: "audio/\nmpeg".into(),
+            bytes: Bytes::copy_from_slice(bytes),
+        };
+        let payload = Fact::from(media.clone()).encode().expect("a payload");
+        let line = &br#"{"media_type":"audio/\nmpeg"}"#[..];
+        assert_eq!(payload, [line, b"\n", bytes].concat());
+        let mut record = record(45, &json!(null));
+        record.payload = payload;
+        assert_eq!(decode(&record), Ok(Fact::MediaStored(media)));
+    }
+    let mut record = record(45, &json!(null));
+    record.payload = Bytes::from_static(br#"{"later": 1}"#);
+    assert_eq!(decode(&record), Ok(Fact::MediaStored(MediaStored::default())));
+    let refers =
+        json!({"type": "output_audio", "media_type": "audio/wav", "stored": 7, "transcript": "t", "duration": 1.5});
+    let part = serde_json::from_value::<crate::item::ContentPart>(refers.clone()).expect("a part");
+    assert_eq!(serde_json::to_value(part).ok(), Some(refers));
 }
 
 #[test]
