@@ -26,3 +26,6 @@ pub mod models {}
 
 #[doc = include_str!("../../docs/guide/providers.md")]
 pub mod providers {}
+
+#[doc = include_str!("../../docs/guide/voice.md")]
+pub mod voice {}

@@ -73,12 +73,13 @@ async fn a_request_that_fails_does_not_wait_for_its_voice() {
 #[tokio::test]
 async fn a_message_is_spoken_to_its_end_though_a_later_step_fails_and_is_rescued() {
     let (mouth, voice) = (Mouth::default().says("One. Two."), Voice::holding(["Two."]));
-    let rescue = any_error().run(|_: Rescued, _: Ctx| async { Ok(String::new()) });
-    let chain = sequencer::<String>("s").then(asks()).then(fails()).rescue(rescue);
+    let rescue = any_error().run(|_: Rescued, _: Ctx| async { Ok("rescued".to_owned()) });
+    let inner = sequencer::<String>("inner").then(asks()).then(fails());
+    let chain = sequencer::<String>("s").then(inner).rescue(rescue);
     let engine = engine(chain, &mouth, &voice).await;
     let mut seen = in_mid_speech(&engine, &voice).await;
-    let rescued = |fact: &Fact| matches!(fact, Fact::BlockEnded(ended) if ended.error.is_some());
-    seen.until(rescued).await;
+    seen.until(|fact| matches!(fact, Fact::BlockEnded(ended) if ended.output == Some("rescued".into())))
+        .await;
     voice.release("Two.");
     let told = told(&seen.end().await);
     let expected = ["done 2 Two.", "message completed", "end"];

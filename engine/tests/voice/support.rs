@@ -10,11 +10,11 @@ use flowstate_engine::model::{Finish, Model, ModelError, ModelErrorKind, ModelEv
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, decode};
 use flowstate_engine::voice::{Speech, SpeechModel, SpeechRequest};
-use flowstate_engine::{Accepted, EngineBuilder, Principal, RequestRef, Submission};
+use flowstate_engine::{Accepted, EngineBuilder, Principal, RequestRef, Submission, Timer};
 use flowstate_log::disk::Disk;
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::{FollowSub, Options};
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -233,8 +233,18 @@ pub fn spoken<M>(block: impl IntoBlock<String, String, M>, voice: &Voice) -> Flo
     flow.instance("i").expect("a flow")
 }
 
+/// Time stands still.
+struct Never;
+
+impl Timer for Never {
+    fn wait(&self, _: Duration) -> BoxFuture<'static, ()> {
+        future::pending().boxed()
+    }
+}
+
 pub fn builder(flow: Flow, mouth: &Mouth) -> EngineBuilder {
-    Engine::builder().flow(flow).model(Arc::new(mouth.clone()))
+    let builder = Engine::builder().flow(flow).model(Arc::new(mouth.clone()));
+    builder.timer(Arc::new(Never))
 }
 
 pub async fn engine<M>(block: impl IntoBlock<String, String, M>, mouth: &Mouth, voice: &Voice) -> Engine {
