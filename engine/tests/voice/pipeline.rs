@@ -81,6 +81,37 @@ async fn what_fails_is_left_out() {
     assert!(matches!(facts.last(), Some(Fact::RequestCompleted(_))), "{facts:?}");
 }
 
+#[tokio::test]
+async fn no_more_sentences_wait_than_may() {
+    let text: String = (0..300).map(|number| format!("S{number}. ")).collect();
+    let (mouth, voice) = (Mouth::default().says(&text), Voice::default());
+    let engine = engine(asks(), &mouth, &voice).await;
+    submit(&engine).await;
+    let facts = facts(&engine).await;
+    assert!(matches!(facts.last(), Some(Fact::RequestCompleted(_))), "{facts:?}");
+    let texts = voice.texts();
+    assert_eq!((texts.len(), texts[255].as_str()), (256, "S255."));
+}
+
+#[tokio::test]
+async fn a_message_has_no_more_audio_than_may_be_shown() {
+    let sound = |bytes: usize| bytes::Bytes::from(vec![7; bytes]);
+    let voice = Voice::sounding([
+        ("One.", sound(9 << 20)),
+        ("Two.", sound(8 << 20)),
+        ("Three.", sound(7 << 20)),
+    ]);
+    let mouth = Mouth::default().says("One. Two. Three. Four.");
+    let engine = engine(asks(), &mouth, &voice).await;
+    submit(&engine).await;
+    let facts = facts(&engine).await;
+    let done: Vec<_> = told(&facts)
+        .into_iter()
+        .filter(|line| line.starts_with("done"))
+        .collect();
+    assert_eq!(done, ["done 1 One.", "done 2 Three."], "no byte is left for the fourth");
+}
+
 /// Ends a wait when the test says so, and knows how long it was to be.
 #[derive(Clone)]
 struct Waits {

@@ -9,6 +9,7 @@ use flowstate_engine::voice::{VoiceProviders, wav_duration};
 use flowstate_log::Options;
 use flowstate_log::disk::Disk;
 use flowstate_log::disk::memory::MemoryDisk;
+use flowstate_log::verbs::Trim;
 
 use super::support::*;
 
@@ -134,6 +135,24 @@ async fn the_sound_goes_with_its_session() {
     assert_eq!(occurrences(&disk, &noise(2, 700_000)[100..132]), 0, "the large one");
     let blobs = disk.list().expect("a list");
     assert!(blobs.iter().all(|name| !name.starts_with("blob-")), "{blobs:?}");
+}
+
+#[tokio::test]
+async fn what_was_given_up_of_a_message_is_empty() {
+    let disk = MemoryDisk::new();
+    let engine = ran(&disk).await;
+    let request = request(&engine, "r").await.sub;
+    let of_item = |record: &flowstate_log::record::Record| matches!(decode(record), Ok(Fact::ItemCompleted(_)));
+    let records = records(&engine).await;
+    let last = records.iter().rfind(|record| of_item(record)).expect("the message");
+    let trim = engine.log().trim(request.stream, Trim::Before(last.position)).await;
+    assert_eq!(trim.expect("trimmed"), last.position);
+    let shown = messages(&engine).await;
+    let nothing = Bytes::new();
+    assert_eq!(
+        audio(&shown[0]),
+        [("Small.".to_owned(), nothing.clone()), ("Large.".to_owned(), nothing)]
+    );
 }
 
 /// What an hour of speech costs beside the sound itself.
