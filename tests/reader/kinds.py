@@ -28,4 +28,5 @@ KINDS = {
     42: "RouteChosen",
     43: "CancelRequested",
     44: "InstanceStateChanged",
+    45: "MediaStored",
 }
