@@ -20,6 +20,7 @@ use crate::error::{QueryError, RecordError, ReplayError};
 use crate::principal::Principal;
 use crate::projection;
 use crate::record::{Fact, RequestAccepted, decode};
+use crate::voice::Voices;
 
 /// Records that are copied at once.
 const COPY_RECORDS: usize = 256;
@@ -112,6 +113,8 @@ async fn scratch(core: &Core) -> Result<Core, ReplayError> {
         running: Running::default(),
         latest: super::scopes::Latest::default(),
         timer: core.timer.clone(),
+        // What was said was spoken.
+        voices: Voices::default(),
     })
 }
 

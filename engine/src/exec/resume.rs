@@ -96,6 +96,7 @@ async fn begin(core: &Arc<Core>, request: &SubStreamInfo) -> Result<Result<(), S
         sub: request.id,
         project: asked.project,
         streams,
+        metadata: asked.metadata,
     };
     let past = Past {
         recall,

@@ -141,6 +141,7 @@ pub(super) async fn start(
         sub,
         project,
         streams: (user_stream, project_stream),
+        metadata,
     } = request;
     let (request, action): (Arc<str>, String) = (accepted.request.into(), accepted.action);
     let scopes = Scopes::new(&flow, &core.latest, stream, user_stream, project_stream);
@@ -158,7 +159,7 @@ pub(super) async fn start(
         tracing::error!(request = &*request, %error, "a request could not be gone on with; the next start tries again");
         return;
     }
-    let (speaker, recorder) = Speaker::of(&core, &flow, submission.metadata.as_ref(), recorder);
+    let (speaker, recorder) = Speaker::of(&core, &flow, metadata.as_ref(), recorder);
     let shared = Run {
         core: core.clone(),
         flow,

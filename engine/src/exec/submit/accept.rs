@@ -3,7 +3,7 @@
 use flowstate_log::append::{Append, Expect, NewRecord, Part, Sub, Target};
 use flowstate_log::error::{AppendError, Remedy};
 use flowstate_log::record::{Name, StreamId, SubStreamId, Subject};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Accepted, Submission};
 use crate::error::{Problem, SubmitError};
@@ -23,6 +23,7 @@ pub(in crate::exec) struct AcceptedRequest {
     pub(in crate::exec) project: Option<String>,
     /// Of its user and project.
     pub(in crate::exec) streams: (Name, Option<Name>),
+    pub(in crate::exec) metadata: Option<Map<String, Value>>,
 }
 
 pub(super) async fn accept(
@@ -100,6 +101,7 @@ pub(super) async fn accept(
                     sub,
                     project,
                     streams: (user_stream, project_stream),
+                    metadata: submission.metadata.clone(),
                 });
             }
             Err(AppendError::SubStreamTaken(_)) => {
