@@ -27,7 +27,7 @@ pub(super) type OnCompleted = Arc<dyn Fn(&Val, Ctx) -> BoxFuture<'static, Result
 pub(super) type OnErrored = Arc<dyn Fn(&BlockError, Ctx) -> BoxFuture<'static, Result<(), BlockError>> + Send + Sync>;
 
 /// Most levels of blocks in blocks. A run polls all of them on one stack, that of a thread of the runtime.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// A block without its types.
 #[derive(Clone)]
@@ -56,7 +56,9 @@ pub(crate) struct BlockDef {
     pub(super) retry: Option<Retry>,
     pub(super) on_errored: Option<OnErrored>,
     /// How deeply blocks nest in it, itself included.
-    depth: usize,
+    pub(super) depth: usize,
+    /// Whether background work begins in it.
+    begins_work: bool,
 }
 
 /// What happens to an output before the block ends.
@@ -90,6 +92,11 @@ impl BlockDef {
             Body::Steps(plan) => plan.blocks().map(|block| block.depth).max().unwrap_or(0),
             Body::Routes(routes) => routes.blocks().map(|block| block.depth).max().unwrap_or(0),
         };
+        let begins_work = match &body {
+            Body::Handler(_) | Body::Generator { .. } => false,
+            Body::Steps(plan) => plan.begins_work() || plan.blocks().any(|block| block.begins_work),
+            Body::Routes(routes) => routes.blocks().any(|block| block.begins_work),
+        };
         if inside == DEPTH_MAX {
             problems.push(format!(
                 "blocks are nested in it more than {DEPTH_MAX} deep, itself included"
@@ -112,6 +119,7 @@ impl BlockDef {
             retry: None,
             on_errored: None,
             depth: inside + 1,
+            begins_work,
         }
     }
 
@@ -212,7 +220,11 @@ impl BlockDef {
                 (0, None) => ctx.clone(),
                 (_, state) => ctx.attempt(attempt, state.as_ref()),
             };
-            match ctx.recalled_end() {
+            let ended = ctx.recalled_end();
+            if ended.is_some() && self.begins_work {
+                self.walk_again(input.clone(), &ctx).await;
+            }
+            match ended {
                 None => {}
                 Some(RecalledEnd::Completed(output, at)) => return self.recalled(output, *at),
                 Some(RecalledEnd::Failed(error)) => {
@@ -221,9 +233,10 @@ impl BlockDef {
                         None => return Err(error.clone()),
                     }
                 }
-                // Who runs it stopped it, and will again.
-                Some(RecalledEnd::Stopped) => std::future::pending().await,
+                // Who runs it stopped it. If what decided that is recorded, it decides again before this goes on.
+                Some(RecalledEnd::Stopped) => tokio::task::yield_now().await,
             }
+            let ctx = if ctx.begins_anew() { ctx.fresh() } else { ctx };
             let given = match self.retry {
                 Some(_) => input.clone(),
                 None => input.take(),
@@ -246,6 +259,22 @@ impl BlockDef {
             }
         }
         Err(BlockError::new("retry", "a policy has no attempt left"))
+    }
+
+    /// Walks through an execution that has ended, for the background work in it that has not: what has ended gives what it gave, and
+    /// nothing is recorded of this block.
+    fn walk_again<'a>(&'a self, input: Option<Val>, ctx: &'a Ctx) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(input) = input else { return };
+            let walked = match &self.body {
+                Body::Steps(plan) => plan.run(input, ctx).await,
+                Body::Routes(routes) => routes.run(input, ctx).await,
+                Body::Handler(_) | Body::Generator { .. } => return,
+            };
+            if let Err(error) = walked {
+                tracing::debug!(block = &*self.name, %error, "an execution that had failed was walked through again");
+            }
+        })
     }
 
     /// The output that it is recorded to have given.

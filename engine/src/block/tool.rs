@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::def::DEPTH_MAX;
 use super::{Block, BlockDef};
 use crate::error::{BlockError, Problem};
 use crate::exec::Ctx;
@@ -43,9 +44,22 @@ impl<I: Data, O: Data> Block<I, O> {
     }
 }
 
-/// An object schema with this schema for its only property, `field`. Definitions move up, so that references to them still hold.
+/// What the schema that is wrapped is called, if it refers to itself.
+const WRAPPED: &str = "Wrapped";
+
+/// An object schema with this schema for its only property, `field`. Definitions move up, so that references to them still hold; a
+/// reference to the whole schema is to what it is now.
 pub(super) fn wrap(field: &str, schema: &Value) -> Value {
     let mut inner = schema.clone();
+    if refer(&mut inner) {
+        let definitions = inner.as_object_mut().and_then(|fields| {
+            fields.remove("$schema");
+            fields.remove("$defs")
+        });
+        let mut definitions = definitions.unwrap_or_else(|| json!({}));
+        definitions[WRAPPED] = inner;
+        inner = json!({"$ref": format!("#/$defs/{WRAPPED}"), "$defs": definitions});
+    }
     let definitions = inner.as_object_mut().and_then(|fields| {
         fields.remove("$schema");
         fields.remove("$defs")
@@ -56,6 +70,21 @@ pub(super) fn wrap(field: &str, schema: &Value) -> Value {
         outer["$defs"] = definitions;
     }
     outer
+}
+
+/// Makes references to the whole schema ones to the definition that it becomes; `false` if there are none.
+fn refer(schema: &mut Value) -> bool {
+    match schema {
+        Value::Object(fields) => fields.iter_mut().fold(false, |found, (keyword, value)| {
+            if keyword == "$ref" && *value == "#" {
+                *value = format!("#/$defs/{WRAPPED}").into();
+                return true;
+            }
+            refer(value) || found
+        }),
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| refer(item) || found),
+        _ => false,
+    }
 }
 
 impl Tool {
@@ -83,15 +112,23 @@ impl Tool {
         &self.parameters
     }
 
-    /// Runs the block below the caller's, as `id` in its path, with these arguments. They are checked against the schema first,
+    /// Runs the block below the caller's, as `id` in its path (`id]#2` the second time), with these arguments. They are checked against the schema first,
     /// every problem by its path; then the block runs as any block does, once everything that the request has recorded is durable.
     pub async fn call(&self, id: &str, arguments: Value, ctx: &Ctx) -> Result<Value, BlockError> {
-        let segment = format!("tool.{}[{id}]", self.name());
+        let segment = ctx.numbered_call(format!("tool.{}[{id}]", self.name()));
         self.run(&segment, 0, arguments, ctx).await?.json()
     }
 
     /// The same, as this part of the path and as step `index` of the caller.
     pub(super) async fn run(&self, segment: &str, index: u32, arguments: Value, ctx: &Ctx) -> Result<Val, BlockError> {
+        let depth = ctx.depth() + self.block.depth;
+        if depth > DEPTH_MAX {
+            let what = format!(
+                "the tool {:?} would run {depth} blocks deep; at most {DEPTH_MAX} are",
+                self.name()
+            );
+            return Err(BlockError::new("too_deep", what));
+        }
         let input = self.input(arguments)?;
         let place = ctx.step(segment, index, &self.block).synced();
         self.block.clone().run(input, place).await

@@ -15,7 +15,9 @@ use serde_json::Value;
 use super::left::Left;
 use crate::error::{BlockError, RecoverError};
 use crate::item::{ItemBody, ItemStatus, Source, Status};
-use crate::record::{BlockEnded, BlockStatus, Fact, ItemRecord, decode};
+use crate::record::{
+    BlockEnded, BlockKind, BlockStatus, ChangeItem, Fact, ItemRecord, ScopeKind, StateChanged, decode,
+};
 use crate::scope::StateOp;
 use crate::value::Recorded;
 
@@ -49,11 +51,16 @@ pub(crate) struct RecalledItem {
 pub(crate) struct Recall {
     request: String,
     ends: BTreeMap<Place, RecalledEnd>,
-    loops: BTreeMap<Place, RecordedLoop>,
+    /// One for each time that a block began there; the last counts.
+    loops: BTreeMap<Place, Vec<RecordedLoop>>,
     routes: BTreeMap<Place, String>,
     states: BTreeMap<Place, Vec<StateOp>>,
     /// The items of calls whose result is not recorded, by the calling block and the call's id.
     tool_items: BTreeMap<(Place, String), RecalledItem>,
+    /// Changes of the request's own state, with their positions.
+    pub(super) state: Vec<(u64, StateChanged)>,
+    /// Everything that happened at a place is kept, not only what counts now: a replay repeats all of it.
+    keeps_all: bool,
     /// The user's words were shown.
     pub(crate) said: bool,
     /// Records so far.
@@ -81,10 +88,20 @@ pub(crate) struct Recall {
 }
 
 impl Recall {
-    /// What the durable records of a request say.
-    pub(crate) async fn read(log: &Log, of: &SubStreamInfo, request: &str) -> Result<Self, RecoverError> {
+    /// What the durable records of a request say, for going on with it.
+    pub(crate) async fn to_resume(log: &Log, of: &SubStreamInfo, request: &str) -> Result<Self, RecoverError> {
+        Self::read(log, of, request, false).await
+    }
+
+    /// The same, for doing all of it again.
+    pub(crate) async fn to_replay(log: &Log, of: &SubStreamInfo, request: &str) -> Result<Self, RecoverError> {
+        Self::read(log, of, request, true).await
+    }
+
+    async fn read(log: &Log, of: &SubStreamInfo, request: &str, keeps_all: bool) -> Result<Self, RecoverError> {
         let mut recall = Self {
             request: request.to_owned(),
+            keeps_all,
             ..Self::default()
         };
         let mut from = of.first;
@@ -94,7 +111,7 @@ impl Recall {
             from = last.position + 1;
             for record in &records {
                 if let Some((_, number)) = record.sub.filter(|(sub, _)| *sub == of.id) {
-                    recall.apply(number, &decode(record)?);
+                    recall.apply(number, record.position, &decode(record)?);
                 }
             }
         }
@@ -106,9 +123,20 @@ impl Recall {
         self.ends.get(&(path.to_owned(), attempt))
     }
 
+    /// Whether the block at this place ran when the process ended: what is known of what is below it is of that execution.
+    pub(crate) fn was_open(&self, path: &str, attempt: u32) -> bool {
+        let at = |place: &Place| place.0 == path && place.1 == attempt;
+        self.begun.values().any(at) || self.rerun.iter().any(at)
+    }
+
     /// How far the loop of the generator at this place is.
     pub(crate) fn of_loop(&self, path: &str, attempt: u32) -> Option<&RecordedLoop> {
-        self.loops.get(&(path.to_owned(), attempt))
+        self.loops.get(&(path.to_owned(), attempt))?.last()
+    }
+
+    /// The loop of the generator at this place when it began there for the `time`th time, from 0.
+    pub(crate) fn nth_loop(&self, path: &str, attempt: u32, time: usize) -> Option<&RecordedLoop> {
+        self.loops.get(&(path.to_owned(), attempt))?.get(time)
     }
 
     /// The route that the router at this place has chosen.
@@ -125,24 +153,43 @@ impl Recall {
     pub(crate) fn tool_item(&self, path: &str, attempt: u32, step: u32, call: &str) -> Option<RecalledItem> {
         let place = (path.to_owned(), attempt);
         // Ids may come again in later answers.
-        let steps = self.loops.get(&place)?.turn.steps().len();
+        let steps = self.loops.get(&place)?.last()?.turn.steps().len();
         let of_step = self.tool_items.get(&(place, call.to_owned()));
         of_step.filter(|_| step as usize + 1 == steps).copied()
     }
 
     /// The open items that belong to calls of tools which are run again: they stay open, and go on.
     pub(super) fn kept_items(&self) -> HashSet<u32> {
-        let open = self.tool_items.values().filter(|item| item.is_open);
-        open.map(|item| item.index).collect()
+        let of_a_loop = |(place, id): &(Place, String)| {
+            let last = self
+                .loops
+                .get(place)
+                .and_then(|loops| loops.last()?.turn.steps().last());
+            last.is_some_and(|step| {
+                let mut calls = step.reply.calls().zip(&step.results);
+                calls.any(|(call, result)| call.id == *id && result.is_none())
+            })
+        };
+        let open = self
+            .tool_items
+            .iter()
+            .filter(|(of, item)| item.is_open && of_a_loop(of));
+        open.map(|(_, item)| item.index).collect()
     }
 
-    fn apply(&mut self, number: u64, fact: &Fact) {
+    fn apply(&mut self, number: u64, position: u64, fact: &Fact) {
         self.count = number;
         match fact {
             Fact::BlockStarted(started) => {
                 let place = (started.path.clone(), started.attempt);
                 if !self.rerun.remove(&place) {
-                    self.forget_below(&started.path);
+                    self.forget(&place);
+                    if started.kind == BlockKind::Generator {
+                        self.loops
+                            .entry(place.clone())
+                            .or_default()
+                            .push(RecordedLoop::default());
+                    }
                 }
                 self.ends.remove(&place);
                 self.begun.insert(number, place);
@@ -157,6 +204,13 @@ impl Recall {
                 let ops = self.states.entry((changed.path.clone(), changed.attempt)).or_default();
                 ops.push(changed.op.clone());
             }
+            Fact::StateChanged(changed) => {
+                self.numbered(changed.item.as_ref());
+                if changed.scope == ScopeKind::Request {
+                    self.state.push((position, changed.clone()));
+                }
+            }
+            Fact::StateNoted(noted) => self.numbered(Some(&noted.item)),
             Fact::ItemAdded(added) => self.item(&added.item, true),
             Fact::ItemCompleted(completed) => self.item(&completed.item, false),
             fact => self.answer(fact),
@@ -174,10 +228,14 @@ impl Recall {
                 return;
             }
             BlockStatus::Cancelled => RecalledEnd::Stopped,
-            BlockStatus::Failed => RecalledEnd::Failed(ended.error.as_ref().map_or_else(
-                || BlockError::new("execution_error", "the record does not say why"),
-                BlockError::from,
-            )),
+            BlockStatus::Failed => {
+                let unknown = || BlockError::new("execution_error", "the record does not say why");
+                let error = ended.error.as_ref().map_or_else(unknown, BlockError::from);
+                if let Some(of) = self.loops.get_mut(&place).and_then(|loops| loops.last_mut()) {
+                    of.failed = Some(error.clone());
+                }
+                RecalledEnd::Failed(error)
+            }
             BlockStatus::Completed => {
                 let (output, at) = match (ended.item, ended.same_as) {
                     (Some(item), _) => (Value::from(self.text(item)), Recorded::Item(item)),
@@ -192,6 +250,14 @@ impl Recall {
             }
         };
         self.ends.insert(place, end);
+    }
+
+    /// A change of a state is an item, too.
+    fn numbered(&mut self, item: Option<&ChangeItem>) {
+        if let Some(item) = item {
+            self.items = self.items.max(item.index + 1);
+            self.last_ts_ms = self.last_ts_ms.max(item.ts_ms);
+        }
     }
 
     fn item(&mut self, item: &ItemRecord, is_open: bool) {
@@ -243,18 +309,26 @@ impl Recall {
         Some((path.to_owned(), attempt.parse().ok()?))
     }
 
-    fn forget_below(&mut self, path: &str) {
+    /// A block begins at this place: what is known of an earlier execution there, and of what ran below that, does not count.
+    fn forget(&mut self, place: &Place) {
+        if self.keeps_all {
+            return;
+        }
+        self.loops.remove(place);
+        self.routes.remove(place);
+        self.states.remove(place);
+        let path = &place.0;
         // What is below a path sorts between it with a slash and it with the character after that.
         let (from, to) = ((format!("{path}/"), 0), (format!("{path}0"), 0));
-        forget(&mut self.ends, &from, &to);
-        forget(&mut self.loops, &from, &to);
-        forget(&mut self.routes, &from, &to);
-        forget(&mut self.states, &from, &to);
+        forget_between(&mut self.ends, &from, &to);
+        forget_between(&mut self.loops, &from, &to);
+        forget_between(&mut self.routes, &from, &to);
+        forget_between(&mut self.states, &from, &to);
         self.tool_items.retain(|((of, _), _), _| !of.starts_with(&from.0));
     }
 }
 
-fn forget<T>(known: &mut BTreeMap<Place, T>, from: &Place, to: &Place) {
+fn forget_between<T>(known: &mut BTreeMap<Place, T>, from: &Place, to: &Place) {
     let below = (Bound::Included(from), Bound::Excluded(to));
     let gone: Vec<Place> = known.range::<Place, _>(below).map(|(place, _)| place.clone()).collect();
     for place in gone {

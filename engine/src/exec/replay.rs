@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::recall::Recall;
 use super::resume::accepted;
 use super::run::{Past, Repeats};
-use super::submit::submit_with;
+use super::submit::{OWN_USER, submit_with};
 use super::{Core, Running, Submission};
 use crate::error::{QueryError, RecordError, ReplayError};
 use crate::principal::Principal;
@@ -59,7 +59,7 @@ pub(crate) async fn replay(
             "the first record of the request is gone".into(),
         ));
     };
-    let recall = Recall::read(&core.log, request, &asked.request).await?;
+    let recall = Recall::to_replay(&core.log, request, &asked.request).await?;
     let scratch = Arc::new(scratch(core).await?);
     let session = principal.session_stream(&asked.session);
     let user = principal.user_stream(&asked.user);
@@ -76,18 +76,22 @@ pub(crate) async fn replay(
         recall,
         repeats: Repeats::Replayed,
         runs_tools: how.runs_tools,
+        begun: Mutex::default(),
     };
     submit_with(&scratch, submission.clone(), Some(past)).await?;
     Ok((scratch, submission))
 }
 
 fn submission(asked: RequestAccepted, principal: &Principal) -> Submission {
+    // The user of a session that has none is made anew from the session's id.
+    let is_own = asked.user.strip_prefix(OWN_USER) == Some(&asked.session);
+    let user = if is_own { String::new() } else { asked.user };
     Submission {
         principal: principal.clone(),
         flow: asked.flow,
         action: asked.action,
         input: Some(asked.input),
-        user: asked.user,
+        user,
         session: Some(asked.session),
         request: Some(asked.request),
         project: asked.project,

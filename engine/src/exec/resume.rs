@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use flowstate_log::{Log, SubStreamInfo};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Core;
@@ -83,7 +84,7 @@ async fn begin(core: &Arc<Core>, request: &SubStreamInfo) -> Result<Result<(), S
         Ok(streams) => streams,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let recall = Recall::read(&core.log, request, &asked.request).await?;
+    let recall = Recall::to_resume(&core.log, request, &asked.request).await?;
     let accepted = AcceptedRequest {
         accepted: Accepted {
             request: asked.request,
@@ -102,6 +103,7 @@ async fn begin(core: &Arc<Core>, request: &SubStreamInfo) -> Result<Result<(), S
         recall,
         repeats: Repeats::Resumed,
         runs_tools: true,
+        begun: Mutex::default(),
     };
     let task = start(core.clone(), flow, asked.user, accepted, input, Some(past));
     core.tasks.lock().spawn(task);

@@ -1,10 +1,12 @@
 //! One run: from an accepted request to its last record, whatever the user's code does.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::recall::Recall;
@@ -26,6 +28,8 @@ pub(super) struct Past {
     pub(super) repeats: Repeats,
     /// A replay runs the tools too.
     pub(super) runs_tools: bool,
+    /// How often a replay has begun the generators at each place.
+    pub(super) begun: Mutex<HashMap<(Arc<str>, u32), usize>>,
 }
 
 /// Why a request runs that is recorded already.

@@ -60,6 +60,15 @@ impl Scopes {
         }
     }
 
+    /// Takes in what another process did to the request's own state, by position: no view keeps that.
+    pub(super) fn restore_request(&self, changes: &[(u64, StateChanged)]) {
+        let mut overlay = self.request.overlay.lock();
+        for (position, change) in changes {
+            overlay.queued(change);
+            overlay.sequenced(*position);
+        }
+    }
+
     pub(super) fn get(&self, kind: ScopeKind) -> Option<&RunScope> {
         match kind {
             ScopeKind::Request => Some(&self.request),

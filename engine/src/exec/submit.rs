@@ -5,25 +5,31 @@ mod ids;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
+use flowstate_log::error::AppendError;
 use flowstate_log::record::SubStreamId;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use super::Core;
 use super::cancel::was_asked;
-use super::recorder::{Recorder, RunRef};
+use super::recorder::{Outcome, Recorder, RunRef};
 use super::run::{Past, Repeats, Run, run};
 use super::scopes::Scopes;
 use super::speech::Speaker;
 use super::work::Work;
-use crate::error::{Problem, SubmitError};
+use crate::error::{Problem, RecordError, SubmitError};
 use crate::flow::Flow;
 use crate::principal::Principal;
 use crate::value::Val;
 pub(super) use accept::AcceptedRequest;
 use accept::accept;
-use ids::{OWN_USER, id_problems};
+pub(super) use ids::OWN_USER;
+use ids::id_problems;
+
+/// How long a request that is gone on with waits for room on the disk before it tries again.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
@@ -152,12 +158,26 @@ pub(super) async fn start(
         action: format!("{}/{action}", flow.kind()).into(),
     };
     let resumed = past.as_ref().filter(|past| past.repeats == Repeats::Resumed);
+    if let Some(past) = resumed {
+        scopes.restore_request(&past.recall.state);
+    }
     let recorder = Recorder::new(core.log.clone(), of, core.payload_bytes_max);
-    if let Some(past) = resumed
-        && let Err(error) = recorder.resume(&past.recall).await
-    {
-        tracing::error!(request = &*request, %error, "a request could not be gone on with; the next start tries again");
-        return;
+    if let Some(past) = resumed {
+        while let Err(error) = recorder.resume(&past.recall).await {
+            tracing::error!(request = &*request, %error, "a request could not be gone on with");
+            let is_full = matches!(error, RecordError::Append(AppendError::Full(_)));
+            if !is_full {
+                let outcome = Outcome::Interrupted("it could not be gone on with");
+                if let Err(error) = recorder.finish(outcome, &core.closing).await {
+                    tracing::error!(request = &*request, %error, "and could not be closed; the next start does that");
+                }
+                return;
+            }
+            let waits = core.closing.run_until_cancelled(core.timer.wait(ROOM_PAUSE));
+            if waits.await.is_none() {
+                return;
+            }
+        }
     }
     let (speaker, recorder) = Speaker::of(&core, &flow, metadata.as_ref(), recorder);
     let shared = Run {

@@ -1,7 +1,7 @@
 //! Killed at every append and after every record: what recovery makes of a request, for flows that use every method.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use flowstate_engine::item::{ContentPart, ItemBody, ItemStatus};
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{
-    BlockEnded, BlockStatus, CancelRequested, Fact, ItemCompleted, ItemRecord, RequestInterrupted, decode,
+    BlockEnded, BlockStatus, CancelRequested, Fact, ItemCompleted, ItemRecord, RequestInterrupted, ScopeKind, decode,
 };
 use flowstate_engine::{EngineBuilder, Principal, RequestStatus, SnapshotQuery, StateOp, Submission};
 use flowstate_log::append::{Append, NewRecord, Part, Sub, Target};
@@ -36,6 +36,30 @@ fn tick() -> Block<i64, i64> {
         message.done().await?;
         Ok(n + 1)
     })
+}
+
+/// Fails the first time that the request comes to it.
+fn second_time() -> Block<i64, i64> {
+    handler("second_time").run(|n: i64, ctx: Ctx| async move {
+        let times = ctx.request_state::<Tally>().inc("count", 1).await?;
+        match times.value().as_i64() {
+            Some(1) => Err(BlockError::new("execution_error", "not yet")),
+            _ => Ok(n),
+        }
+    })
+}
+
+/// Writes its input down in the request's own state.
+fn notes() -> Block<i64, i64> {
+    handler("notes").run(|n: i64, ctx: Ctx| async move {
+        ctx.request_state::<Tally>().set(Tally { count: n + 40 }).await?;
+        Ok(n)
+    })
+}
+
+/// Gives what was written down.
+fn recalls() -> Block<i64, i64> {
+    handler("recalls").run(|_: i64, ctx: Ctx| async move { Ok(ctx.request_state::<Tally>().get().await?.count) })
 }
 
 fn each(n: i64) -> Vec<i64> {
@@ -104,6 +128,23 @@ fn flows() -> Vec<(&'static str, Block<i64, i64>)> {
                 .then(fails::<i64, i64>("execution_error"))
                 .build()
                 .retry(Retry::attempts(2)),
+        ),
+        (
+            "retry_that_helps",
+            s().then(tick()).then(second_time()).build().retry(Retry::attempts(2)),
+        ),
+        ("request_state", s().then(notes()).then(tick()).then(recalls()).build()),
+        (
+            "work_that_outlives",
+            s().work(s().then(tick()).then(tick()).then(tick()))
+                .then(tick())
+                .build(),
+        ),
+        (
+            "work_within",
+            s().then(s().work(s().then(tick()).then(tick())).then(tick()))
+                .then(tick())
+                .build(),
         ),
     ]
 }
@@ -207,7 +248,8 @@ impl Disk for Cut {
 fn built(block: &Block<i64, i64>) -> EngineBuilder {
     let flow = flow("f").action("a", action(block.clone()));
     let tally = scope::<Tally>().client_data("count", |tally: &Tally| tally.count);
-    Engine::builder().flow(flow.session(tally).instance("i").expect("a flow"))
+    let flow = flow.session(tally).request(scope::<Tally>());
+    Engine::builder().flow(flow.instance("i").expect("a flow"))
 }
 
 async fn open(block: &Block<i64, i64>, options: Options) -> Engine {
@@ -291,7 +333,7 @@ async fn holds(
 }
 
 fn is_tick(fact: &Fact) -> bool {
-    matches!(fact, Fact::StateChanged(change) if matches!(change.op, StateOp::Inc(_)))
+    matches!(fact, Fact::StateChanged(change) if change.scope == ScopeKind::Session && matches!(change.op, StateOp::Inc(_)))
 }
 
 /// The records that close what a session's first records leave open of its only request, worked out in the test's own way.
@@ -501,6 +543,20 @@ fn begun(records: &[Record], open: bool) -> BTreeMap<String, usize> {
     begun
 }
 
+/// The places whose blocks have given an output.
+fn completed(records: &[Record]) -> BTreeSet<String> {
+    let facts: Vec<Fact> = records.iter().map(|record| decode(record).expect("a fact")).collect();
+    let ended = facts.iter().filter_map(|fact| match fact {
+        Fact::BlockEnded(ended) if ended.status == BlockStatus::Completed => Some(ended.started),
+        _ => None,
+    });
+    let place = |started| match &facts[usize::try_from(started).expect("small")] {
+        Fact::BlockStarted(started) => started.path.clone(),
+        other => panic!("{other:?}"),
+    };
+    ended.map(place).collect()
+}
+
 #[tokio::test]
 async fn a_request_that_is_gone_on_with_after_any_record_gives_what_it_gave() {
     for (name, block) in flows() {
@@ -519,6 +575,13 @@ async fn a_request_that_is_gone_on_with_after_any_record_gives_what_it_gave() {
                     "{name}: after {count}, {place} began {times} times instead of {may}"
                 );
             }
+            // And everything that is done when nothing dies is done, work that outlives its sequencer too.
+            let done = completed(&records);
+            let missing: Vec<_> = completed(&whole).difference(&done).cloned().collect();
+            assert!(
+                missing.is_empty() || name == "race",
+                "{name}: after {count}, not done: {missing:?}"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs blocks as requests, and the laws that every request keeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -258,16 +258,26 @@ pub fn holds_to_the_laws(facts: &[Fact]) {
     let terminal: Vec<usize> = (0..facts.len()).filter(|index| facts[*index].is_terminal()).collect();
     assert_eq!(terminal, [facts.len() - 1], "one last record, at the end: {facts:#?}");
     let (mut items, mut blocks) = (BTreeMap::new(), BTreeMap::new());
+    let (mut shown, mut changes) = (BTreeSet::new(), BTreeSet::new());
     for (number, fact) in (1_u64..).zip(facts) {
         match fact {
             Fact::ItemAdded(ItemAdded { item }) => {
                 let path = item.provenance.instance.split(':').nth_back(1).unwrap_or_default();
+                shown.insert(item.index);
                 let earlier = items.insert(item.index, (item.provenance.phase, path.to_owned()));
                 assert!(earlier.is_none(), "an item is added once");
             }
             Fact::ItemCompleted(completed) => {
                 assert!(items.remove(&completed.item.index).is_some(), "an item ends once")
             }
+            Fact::StateChanged(change) => {
+                let item = change.item.as_ref();
+                assert!(
+                    item.is_none_or(|item| changes.insert(item.index)),
+                    "a number is given once: {fact:?}"
+                );
+            }
+            Fact::StateNoted(noted) => assert!(changes.insert(noted.item.index), "a number is given once: {fact:?}"),
             Fact::BlockStarted(block) => drop(blocks.insert(number, (block.phase, block.path.clone()))),
             Fact::BlockEnded(ended) => {
                 let begun = blocks.remove(&ended.started);
@@ -286,6 +296,8 @@ pub fn holds_to_the_laws(facts: &[Fact]) {
             _ => {}
         }
     }
+    let twice: Vec<_> = shown.intersection(&changes).collect();
+    assert!(twice.is_empty(), "numbers that are given twice: {twice:?}");
     assert!(items.is_empty(), "open items: {items:?} in {facts:#?}");
     assert!(blocks.is_empty(), "open blocks: {blocks:?} in {facts:#?}");
 }

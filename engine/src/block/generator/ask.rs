@@ -53,9 +53,9 @@ pub(super) async fn replay<I: Send + Sync + 'static>(
     let answer = recorded.and_then(|recorded| Some((recorded.model(step)?, recorded.answer(step)?)));
     let Some((model, answer)) = answer else {
         let failed = recorded.and_then(RecordedLoop::failed).cloned();
-        return Err(failed.map_or_else(|| not_recorded(step, ctx), BlockError::from));
+        return Err(failed.unwrap_or_else(|| not_recorded(step, ctx)));
     };
-    record_call(model.to_owned(), step, prompt, turn, ctx).await?;
+    record_call(model.to_owned(), step, said(prompt, turn), prompt, ctx).await?;
     let mut hearing = Hearing::new(ctx, shown, step, spec.shape.is_some());
     let mut end = End::default();
     for event in answer {
@@ -102,13 +102,23 @@ async fn record_reply(
     Ok(reply)
 }
 
-/// Records the question. On return it is durable, and all that led to it.
-async fn record_call(model: String, step: u32, prompt: &mut Prompt, turn: &Turn, ctx: &Ctx) -> Result<(), BlockError> {
-    let (system, tools) = prompt.changes();
-    let said = match turn.steps().last() {
+/// What is said in the next question and is recorded nowhere else.
+fn said(prompt: &Prompt, turn: &Turn) -> Vec<ModelMessage> {
+    match turn.steps().last() {
         None => prompt.to_record(),
         Some(last) => last.correction.iter().map(ModelMessage::user).collect(),
-    };
+    }
+}
+
+/// Records the question. On return it is durable, and all that led to it.
+async fn record_call(
+    model: String,
+    step: u32,
+    said: Vec<ModelMessage>,
+    prompt: &mut Prompt,
+    ctx: &Ctx,
+) -> Result<(), BlockError> {
+    let (system, tools) = prompt.changes();
     ctx.record(ModelCalled {
         model,
         instance: ctx.instance(),
@@ -149,7 +159,12 @@ impl<'a> Asking<'a> {
             let model = candidate.model.name().to_owned();
             // The same question to the same model is recorded once.
             if asked.as_ref() != Some(&model) {
-                record_call(model.clone(), self.step, prompt, turn, self.ctx).await?;
+                let said = match asked {
+                    None => said(prompt, turn),
+                    // Behind the first question to this answer, it is known.
+                    Some(_) => Vec::new(),
+                };
+                record_call(model.clone(), self.step, said, prompt, self.ctx).await?;
                 asked = Some(model.clone());
             }
             let mut hearing = Hearing::new(self.ctx, self.shown, self.step, self.structured);

@@ -10,7 +10,7 @@ use super::emission::Shown;
 use super::tools::Tools;
 use super::turn::Turn;
 use crate::error::{BlockError, RecordError};
-use crate::exec::{Ctx, RecalledItem};
+use crate::exec::{Ctx, RecalledItem, RecordedLoop};
 use crate::item::{Failure, ItemBody, ItemStatus, ToolCall, ToolOutput};
 use crate::model::{ToolResult, ToolUse};
 use crate::record::ToolReturned;
@@ -19,53 +19,53 @@ use crate::value::{Recorded, Val};
 /// Most calls of one answer that are run.
 const CALLS_MAX: usize = 128;
 
-/// Runs these calls of answer `step`. Every result is recorded before the turn has it.
-pub(super) async fn run(
-    turn: &mut Turn,
-    step: u32,
-    calls: &[u32],
-    tools: &Tools,
-    shown: Shown,
-    ctx: &Ctx,
-) -> Result<(), BlockError> {
-    let uses: Vec<ToolUse> = match turn.steps().get(step as usize) {
-        Some(step) => step.reply.calls().cloned().collect(),
-        None => Vec::new(),
-    };
-    let mut running: FuturesUnordered<_> = calls
-        .iter()
-        .filter_map(|index| {
+/// The calls of one answer.
+pub(super) struct Running<'a> {
+    pub(super) step: u32,
+    pub(super) tools: &'a Tools,
+    /// The recording that says what they gave, instead of the tools themselves: `Some(None)` if it has nothing of this loop.
+    pub(super) recorded: Option<Option<&'a RecordedLoop>>,
+    pub(super) shown: Shown,
+    pub(super) ctx: &'a Ctx,
+}
+
+impl Running<'_> {
+    /// Runs these calls. Every result is recorded before the turn has it.
+    pub(super) async fn run(&self, turn: &mut Turn, calls: &[u32]) -> Result<(), BlockError> {
+        let uses: Vec<ToolUse> = match turn.steps().get(self.step as usize) {
+            Some(step) => step.reply.calls().cloned().collect(),
+            None => Vec::new(),
+        };
+        let call = |index: &u32| {
             let used = uses.get(*index as usize)?.clone();
             let call = Call {
-                step,
+                of: self,
                 index: *index,
                 used,
-                shown,
-                ctx,
             };
-            Some(async move { (*index, call.run(tools).await) })
-        })
-        .collect();
-    while let Some((index, result)) = running.next().await {
-        turn.returned(step, index, result?);
+            Some(async move { (call.index, call.run().await) })
+        };
+        let mut running: FuturesUnordered<_> = calls.iter().filter_map(call).collect();
+        while let Some((index, result)) = running.next().await {
+            turn.returned(self.step, index, result?);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 struct Call<'a> {
-    step: u32,
+    of: &'a Running<'a>,
     index: u32,
     used: ToolUse,
-    shown: Shown,
-    ctx: &'a Ctx,
 }
 
 impl Call<'_> {
-    async fn run(self, tools: &Tools) -> Result<ToolResult, BlockError> {
+    async fn run(self) -> Result<ToolResult, BlockError> {
+        let tools = self.of.tools;
         let tool = tools.get(&self.used.name);
         let item = self.open(tool.map_or(&self.used.name, |tool| tool.name())).await?;
         let outcome = match tool {
-            _ if self.ctx.replays_tools() => self.recorded(),
+            _ if self.of.recorded.is_some() => self.recorded(),
             None => Err(unknown(&self.used.name, tools)),
             Some(_) if self.index as usize >= CALLS_MAX => {
                 let what = format!("at most {CALLS_MAX} tools are run at once: this call was not");
@@ -74,8 +74,8 @@ impl Call<'_> {
             Some(tool) => match arguments(&self.used.arguments) {
                 // The id that the model chose may have any characters, and come twice.
                 Ok(arguments) => {
-                    let segment = format!("tool.{}[{}.{}]", self.used.name, self.step, self.index);
-                    tool.run(&segment, self.index, arguments, self.ctx).await
+                    let segment = format!("tool.{}[{}.{}]", self.used.name, self.of.step, self.index);
+                    tool.run(&segment, self.index, arguments, self.of.ctx).await
                 }
                 Err(error) => Err(error),
             },
@@ -85,8 +85,8 @@ impl Call<'_> {
 
     /// What it gave in the recording that is replayed.
     fn recorded(&self) -> Result<Val, BlockError> {
-        let recorded = self.ctx.replayed_loop().flatten();
-        let returned = recorded.and_then(|recorded| recorded.returned(self.step, self.index));
+        let recorded = self.of.recorded.flatten();
+        let returned = recorded.and_then(|recorded| recorded.returned(self.of.step, self.index));
         match returned {
             Some((_, Some(output))) => Ok(Val::new(output.clone())),
             Some((result, None)) => Err(BlockError::new("tool_execution_error", result.content.clone())),
@@ -104,32 +104,32 @@ impl Call<'_> {
                 call_id: self.used.id.clone(),
                 name: self.used.name.clone(),
                 arguments: self.used.arguments.clone(),
-                generator: self.ctx.block_name().to_owned(),
+                generator: self.of.ctx.block_name().to_owned(),
             },
             ..ToolOutput::default()
         });
-        let Some(visibility) = self.shown.sees(&body) else {
+        let Some(visibility) = self.of.shown.sees(&body) else {
             return Ok(None);
         };
-        let recorder = self.ctx.recorder();
+        let recorder = self.of.ctx.recorder();
         // Another process has opened it.
-        match self.ctx.recalled_tool_item(self.step, &self.used.id) {
+        match self.of.ctx.recalled_tool_item(self.of.step, &self.used.id) {
             Some(RecalledItem { is_open: false, .. }) => return Ok(None),
             Some(item) => {
-                recorder.adopt_item(self.ctx.place(), item.index).await;
+                recorder.adopt_item(self.of.ctx.place(), item.index).await;
                 return Ok(Some(item.index));
             }
             None => {}
         }
-        let item = recorder.add_item(self.ctx.place(), ItemStatus::InProgress, visibility, body);
+        let item = recorder.add_item(self.of.ctx.place(), ItemStatus::InProgress, visibility, body);
         item.await.map(Some)
     }
 
     /// Closes the item and records the result.
     async fn end(self, item: Option<u32>, outcome: Result<Val, BlockError>) -> Result<ToolResult, BlockError> {
         let mut returned = ToolReturned {
-            instance: self.ctx.instance(),
-            step: self.step,
+            instance: self.of.ctx.instance(),
+            step: self.of.step,
             call: self.index,
             ..ToolReturned::default()
         };
@@ -145,7 +145,7 @@ impl Call<'_> {
         }
         returned.is_error = outcome.is_err();
         let is_error = returned.is_error;
-        let recorder = self.ctx.recorder();
+        let recorder = self.of.ctx.recorder();
         if let Some(item) = item {
             let status = if is_error {
                 ItemStatus::Failed
@@ -160,9 +160,24 @@ impl Call<'_> {
                     }
                 }
             };
-            recorder.complete_item_with(self.ctx.place(), item, status, end).await?;
+            let place = self.of.ctx.place();
+            match recorder.complete_item_with(place, item, status, end).await {
+                // The output is recorded where its block ended; here it does not fit beside the arguments.
+                Err(error @ RecordError::TooLarge { .. }) => {
+                    let error = BlockError::from(error);
+                    let end = |body: &mut ItemBody| {
+                        if let ItemBody::ToolOutput(tool) = body {
+                            tool.error = Some(Failure::of(&error));
+                        }
+                    };
+                    recorder
+                        .complete_item_with(place, item, ItemStatus::Failed, end)
+                        .await?;
+                }
+                completed => completed?,
+            }
         }
-        self.ctx.record(returned).await?;
+        self.of.ctx.record(returned).await?;
         Ok(ToolResult {
             id: self.used.id,
             name: self.used.name,

@@ -12,7 +12,7 @@ use super::turn::{Next, Turn};
 use crate::error::BlockError;
 use crate::exec::Ctx;
 use crate::item::Audience;
-use crate::model::{ModelChoice, ModelRequest, ProviderTool, Resolved, Search};
+use crate::model::{Finish, ModelChoice, ModelRequest, ProviderTool, Resolved, Search};
 use crate::value::{Recorded, Val};
 
 /// What is declared of a generator.
@@ -43,6 +43,7 @@ impl<I: Send + Sync + 'static> Spec<I> {
             Some(before) => self.slots.fill_as(&before.called, input, ctx).await?,
             None => self.slots.fill(input, ctx).await?,
         };
+        let replayed = ctx.begin_replayed_loop();
         let (mut refilled, mut resolved) = (0, None::<Resolved>);
         loop {
             match turn.next() {
@@ -51,7 +52,7 @@ impl<I: Send + Sync + 'static> Spec<I> {
                         self.slots.refill(&mut prompt, input, ctx).await?;
                         refilled = step;
                     }
-                    let reply = match ctx.replayed_loop() {
+                    let reply = match replayed {
                         Some(recorded) => ask::replay(self, recorded, &mut prompt, &turn, shown, ctx).await?,
                         None => {
                             let resolved = match &resolved {
@@ -63,7 +64,16 @@ impl<I: Send + Sync + 'static> Spec<I> {
                     };
                     turn.replied(reply);
                 }
-                Next::Run { step, calls } => calls::run(&mut turn, step, &calls, &prompt.tools, shown, ctx).await?,
+                Next::Run { step, calls } => {
+                    let running = calls::Running {
+                        step,
+                        tools: &prompt.tools,
+                        recorded: replayed.filter(|_| ctx.replays_tools()),
+                        shown,
+                        ctx,
+                    };
+                    running.run(&mut turn, &calls).await?;
+                }
                 Next::End { at_limit } => {
                     if let Some(output) = self.output(&mut turn, at_limit)? {
                         return Ok(output);
@@ -91,7 +101,9 @@ impl<I: Send + Sync + 'static> Spec<I> {
         if at_limit && text.trim().is_empty() {
             return Err(no_output(steps));
         }
-        match shape.read(&text) {
+        // What was cut off is not made whole by closing its brackets.
+        let is_whole = !matches!(last.reply.finish, Finish::Length | Finish::ContentFilter);
+        match shape.read(&text, is_whole) {
             Ok(output) => Ok(Some(output)),
             Err(error) => {
                 let may = !at_limit && turn.corrections() < shape.corrections();

@@ -10,6 +10,9 @@ use crate::item::{ContentPart, ItemBody, ItemStatus, Role, Source, ToolCall};
 use crate::model::{AssistantPart, Finish, ModelEvent, Native, ToolUse, Usage};
 use crate::record::ReplyPart;
 
+/// Most parts of one answer: thoughts, runs of words, calls, sources.
+const PARTS_MAX: usize = 4_096;
+
 /// The text of an item is its only part.
 const PART: u32 = 0;
 
@@ -66,6 +69,10 @@ impl<'a> Hearing<'a> {
 
     /// Takes in a piece; `Some` if it was the last.
     pub(super) async fn hear(&mut self, event: ModelEvent) -> Result<Option<(Finish, Option<Usage>)>, BlockError> {
+        if self.heard.len().max(self.arguments.len()) > PARTS_MAX {
+            let what = format!("the model's answer has more than {PARTS_MAX} parts");
+            return Err(BlockError::new("item_too_large", what));
+        }
         match event {
             ModelEvent::Text(text) => self.text(text).await?,
             ModelEvent::Reasoning(text) => self.thought(text).await?,
@@ -170,8 +177,13 @@ impl<'a> Hearing<'a> {
             taken |= *id == call.id;
         }
         // Some servers give no ids, or the same to all: results could not be told apart.
-        if call.id.is_empty() || taken {
+        while call.id.is_empty() || taken {
             call.id = format!("call_{}_{number}", self.step);
+            taken = self
+                .heard
+                .iter()
+                .any(|heard| matches!(heard, Heard::Call(other) if other.id == call.id));
+            number += 1;
         }
         self.heard.push(Heard::Call(call));
         Ok(())

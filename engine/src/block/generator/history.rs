@@ -65,7 +65,9 @@ impl History {
 
     /// The messages, and where they lie in the session's stream.
     pub(crate) async fn read(self, ctx: &Ctx) -> Result<(Vec<ModelMessage>, Option<HistoryRange>), BlockError> {
-        let mut turns = ctx.history_turns(self.turns_max).await?;
+        // What has been said since does not count as a turn, either.
+        let turns_max = self.turns_max.filter(|_| self.within.is_none());
+        let mut turns = ctx.history_turns(turns_max).await?;
         if let Some(range) = self.within {
             for turn in &mut turns {
                 turn.retain(|position| (range.from..=range.to).contains(position));

@@ -112,11 +112,13 @@ impl Shape {
     }
 
     /// The output that an answer is, or why it is none.
-    pub(super) fn read(&self, text: &str) -> Result<Val, OutputValidationError> {
+    /// One that was cut off (`is_whole` is false) is not mended.
+    pub(super) fn read(&self, text: &str, is_whole: bool) -> Result<Val, OutputValidationError> {
         let mut first = None;
-        let candidates = match (serde_json::from_str(text.trim()), self.repair.mends()) {
+        let candidates = match (serde_json::from_str(text.trim()), is_whole && self.repair.mends()) {
             (Ok(value), _) => vec![value],
             (Err(_), true) => repair::values(text),
+            (Err(_), false) if !is_whole => return Err(not_json(text, "the model was cut off before its end")),
             (Err(error), false) => return Err(not_json(text, &error.to_string())),
         };
         for candidate in candidates {

@@ -101,7 +101,17 @@ impl Turn {
             return Next::Run { step, calls };
         }
         // The provider ran something itself, or paused: it goes on from its own words.
-        let goes_on = matches!(last.reply.finish, Finish::Pause | Finish::ToolCalls);
+        let ran_itself = || {
+            last.reply
+                .parts
+                .iter()
+                .any(|part| matches!(part, AssistantPart::Native(_)))
+        };
+        let goes_on = match last.reply.finish {
+            Finish::Pause => true,
+            Finish::ToolCalls => ran_itself(),
+            _ => false,
+        };
         if last.results.is_empty() && last.correction.is_none() && !goes_on {
             return Next::End { at_limit: false };
         }
@@ -195,6 +205,7 @@ fn number(count: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Native;
 
     fn asks(ids: &[&str]) -> Reply {
         let call = |id: &&str| {
@@ -289,13 +300,19 @@ mod tests {
 
     #[test]
     fn what_the_provider_ran_itself_makes_no_calls_and_the_model_goes_on() {
-        for finish in [Finish::Pause, Finish::ToolCalls] {
+        let native = AssistantPart::Native(Native::default());
+        for (finish, parts, goes_on) in [
+            (Finish::Pause, says("let me search").parts, true),
+            (Finish::ToolCalls, vec![native], true),
+            (Finish::ToolCalls, says("I called nothing").parts, false),
+        ] {
             let mut turn = Turn::new(8);
             turn.replied(Reply {
                 finish,
-                ..says("let me search")
+                parts,
+                ..Reply::default()
             });
-            assert_eq!(turn.next(), Next::Ask { step: 1 });
+            assert_eq!(turn.next() == Next::Ask { step: 1 }, goes_on);
         }
     }
 

@@ -177,6 +177,12 @@ impl Plan {
         self.steps.iter().flat_map(|entry| entry.step.blocks())
     }
 
+    /// Whether a step of its own begins background work.
+    pub(crate) fn begins_work(&self) -> bool {
+        let begins = |entry: &Entry| matches!(entry.step, Step::Work { .. } | Step::ForEachBackground { .. });
+        self.steps.iter().any(begins)
+    }
+
     /// Finds where each jump goes; gives what is wrong with the others.
     pub(super) fn resolve(&mut self) -> Vec<String> {
         let (mut problems, mut jumps) = (Vec::new(), Vec::new());

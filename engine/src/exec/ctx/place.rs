@@ -1,5 +1,6 @@
 //! Where a block instance stands in its run, and what its records say of that.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -21,6 +22,10 @@ pub(crate) struct Place {
     pub(super) phase: Phase,
     /// Nothing of its block runs before everything that the request has recorded is durable, its own start included.
     pub(super) synced: bool,
+    /// Nothing that is recorded of an earlier execution at this place counts: what it is in began anew.
+    pub(super) fresh: bool,
+    /// How often each tool was called from here, by its part of the path.
+    pub(super) tool_calls: Mutex<HashMap<String, u32>>,
     /// What it is stopped with: the chain, or a piece of background work.
     pub(super) task: u32,
     /// The instance whose container it is in.
@@ -45,6 +50,8 @@ impl Place {
             attempt: self.attempt,
             phase: self.phase,
             synced: self.synced,
+            fresh: self.fresh,
+            tool_calls: Mutex::default(),
             task: self.task,
             owned_by: self.owned_by.clone(),
             state: None,

@@ -20,10 +20,14 @@ impl Ctx {
             .of_loop(&self.place.path, self.place.attempt)
     }
 
-    /// What this generator heard in the recording that is replayed: `Some(None)` if it was not asked there.
-    pub(crate) fn replayed_loop(&self) -> Option<Option<&RecordedLoop>> {
+    /// This generator begins: what it heard in the recording that is replayed when it began there as often. `Some(None)` if it did not.
+    pub(crate) fn begin_replayed_loop(&self) -> Option<Option<&RecordedLoop>> {
         let past = self.past(Repeats::Replayed)?;
-        Some(past.recall.of_loop(&self.place.path, self.place.attempt))
+        let (path, attempt) = (&self.place.path, self.place.attempt);
+        let mut begun = past.begun.lock();
+        let times = begun.entry((path.clone(), attempt)).or_default();
+        *times += 1;
+        Some(past.recall.nth_loop(path, attempt, *times - 1))
     }
 
     /// Whether the recording says what tools gave, too.
@@ -31,10 +35,16 @@ impl Ctx {
         self.past(Repeats::Replayed).is_some_and(|past| !past.runs_tools)
     }
 
-    /// The route that this router has chosen before.
+    /// The route that this router chose before the request was resumed.
     pub(crate) fn recalled_route(&self) -> Option<&str> {
-        let past = self.run.past.as_ref()?;
+        let past = self.past(Repeats::Resumed)?;
         past.recall.route(&self.place.path, self.place.attempt)
+    }
+
+    /// Whether this block did not run when the request was resumed, and so begins anew with everything in it.
+    pub(crate) fn begins_anew(&self) -> bool {
+        let past = self.past(Repeats::Resumed);
+        past.is_some_and(|past| !past.recall.was_open(&self.place.path, self.place.attempt))
     }
 
     /// What was done to the state of the execution at this place, before the request was resumed.
@@ -50,6 +60,7 @@ impl Ctx {
     }
 
     fn past(&self, repeats: Repeats) -> Option<&Past> {
-        self.run.past.as_ref().filter(|past| past.repeats == repeats)
+        let past = self.run.past.as_ref().filter(|past| past.repeats == repeats);
+        past.filter(|_| repeats == Repeats::Replayed || !self.place.fresh)
     }
 }

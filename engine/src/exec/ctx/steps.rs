@@ -22,6 +22,8 @@ impl Ctx {
             attempt: 0,
             phase,
             synced: false,
+            fresh: false,
+            tool_calls: Mutex::default(),
             task: MAIN,
             owned_by: None,
             state: None,
@@ -48,6 +50,8 @@ impl Ctx {
             attempt: 0,
             phase: self.place.phase,
             synced: false,
+            fresh: self.place.fresh,
+            tool_calls: Mutex::default(),
             task: self.place.task,
             owned_by: self.place.owned_by.clone(),
             state: None,
@@ -87,6 +91,31 @@ impl Ctx {
             synced: true,
             ..self.place.copy()
         })
+    }
+
+    /// The same place, of a block that begins anew: nothing that ran there or below before the request was resumed counts.
+    pub(crate) fn fresh(&self) -> Self {
+        self.at(Place {
+            fresh: true,
+            state: self.place.state.clone(),
+            ..self.place.copy()
+        })
+    }
+
+    /// The part of the path of one more call of a tool with this one: the second of the same is told apart.
+    pub(crate) fn numbered_call(&self, segment: String) -> String {
+        let mut calls = self.place.tool_calls.lock();
+        let times = calls.entry(segment.clone()).or_default();
+        *times += 1;
+        match *times {
+            1 => segment,
+            times => format!("{segment}#{times}"),
+        }
+    }
+
+    /// How many blocks it is in.
+    pub(crate) fn depth(&self) -> usize {
+        self.place.ancestors().count() + 1
     }
 
     /// The same place, as the beginning of background work.

@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::Recall;
 use crate::block::generator::shown_to_model;
 use crate::block::turn::{Reply, Turn};
+use crate::error::BlockError;
 use crate::item::ItemBody;
-use crate::model::{AssistantPart, ModelError, ModelEvent, ModelMessage, ToolResult};
+use crate::model::{AssistantPart, ModelEvent, ModelMessage, ToolResult};
 use crate::record::{Fact, ItemRecord, ModelCalled, ModelReplied, ReplyPart, ToolReturned};
 
 /// The loop of one execution of a generator, as far as it is recorded.
@@ -22,8 +23,8 @@ pub(crate) struct RecordedLoop {
     answers: Vec<Vec<ModelEvent>>,
     /// What tools gave, by the numbers of answer and call: the output, unless they failed.
     outputs: BTreeMap<(u32, u32), Option<Value>>,
-    /// Why the answer to come did not come.
-    failed: Option<ModelError>,
+    /// What the generator failed with.
+    pub(super) failed: Option<BlockError>,
 }
 
 impl RecordedLoop {
@@ -40,8 +41,8 @@ impl RecordedLoop {
             .map(|step| step.reply.model.as_str())
     }
 
-    /// Why the answer after the last did not come.
-    pub(crate) fn failed(&self) -> Option<&ModelError> {
+    /// What the generator failed with, if it did.
+    pub(crate) fn failed(&self) -> Option<&BlockError> {
         self.failed.as_ref()
     }
 
@@ -65,29 +66,21 @@ impl Recall {
             Fact::ModelCalled(called) => self.called(called),
             Fact::ModelReplied(replied) => self.replied(replied),
             Fact::ToolReturned(returned) => self.returned(returned),
-            Fact::ModelFailed(failed) => {
-                if let Some(of) = self.loop_of(&failed.instance) {
-                    let error = ModelError::new(&failed.model, failed.kind, &failed.message);
-                    of.failed = Some(match failed.status {
-                        Some(status) => error.with_status(status),
-                        None => error,
-                    });
-                }
-            }
             _ => {}
         }
     }
 
     fn loop_of(&mut self, instance: &str) -> Option<&mut RecordedLoop> {
         let place = self.place_of(instance)?;
-        Some(self.loops.entry(place).or_default())
+        self.loops.get_mut(&place)?.last_mut()
     }
 
     fn called(&mut self, called: &ModelCalled) {
         let Some(of) = self.loop_of(&called.instance) else {
             return;
         };
-        if called.step == 0 {
+        // Other models may have been asked the same.
+        if called.step == 0 && of.called.instance.is_empty() {
             of.called = called.clone();
         }
         let correction = called.said.first().map(ModelMessage::text);
@@ -144,11 +137,12 @@ impl Recall {
             finish: finish.clone(),
             usage,
         });
-        let of = self.loops.entry(place).or_default();
+        let Some(of) = self.loops.get_mut(&place).and_then(|loops| loops.last_mut()) else {
+            return;
+        };
         if of.turn.steps().len() != replied.step as usize {
             return;
         }
-        of.failed = None;
         of.answers.push(answer);
         of.turn.replied(Reply {
             model: replied.model.clone(),
@@ -171,7 +165,9 @@ impl Recall {
         let Some(place) = self.place_of(&returned.instance) else {
             return;
         };
-        let Some(of) = self.loops.get_mut(&place) else { return };
+        let Some(of) = self.loops.get_mut(&place).and_then(|loops| loops.last_mut()) else {
+            return;
+        };
         let step = of.turn.steps().get(returned.step as usize);
         let Some(call) = step.and_then(|step| step.reply.calls().nth(returned.call as usize)) else {
             return;

@@ -6,7 +6,7 @@ use crate::error::Problem;
 /// Longest id of a session, request, user or project, in bytes.
 const ID_BYTES_MAX: usize = 200;
 /// What the user of a session begins with that has none: the session's id follows.
-pub(super) const OWN_USER: &str = "session:";
+pub(in crate::exec) const OWN_USER: &str = "session:";
 
 pub(super) fn id_problems(submission: &Submission) -> Vec<Problem> {
     let own = submission.user.starts_with(OWN_USER);
