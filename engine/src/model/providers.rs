@@ -1,12 +1,14 @@
 //! Models of providers, behind the port: OpenAI's two APIs, Anthropic's, Google's, and whatever speaks one of them. The protocols are
 //! those of `rig-core`; only this folder knows it, and nothing of it leaves but opaque JSON ([`Native`](super::Native)).
 //!
-//! `messages` and `request` say what is asked, `transport` sends it, `watch` and `answer` tell what comes, `failure` what went wrong.
+//! `audio` speaks and writes down. `messages` and `request` say what is asked, `transport` sends it, `watch` and `answer` tell what comes, `failure` what went wrong.
 
 mod answer;
+mod audio;
 mod client;
 mod ending;
 mod failure;
+mod form;
 mod headers;
 mod messages;
 mod native;
@@ -18,6 +20,8 @@ mod transport;
 mod watch;
 
 use std::sync::Arc;
+
+pub(crate) use audio::Audio;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use rig_core::Model as Rig;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::config::Chosen;
 use super::{ScriptedSpeech, ScriptedTranscription, SpeechModel, SpeechRequest, TranscriptionModel};
 use crate::flow::Flow;
-use crate::model::ModelError;
+use crate::model::providers::Audio;
+use crate::model::{ModelError, Provider, Resolver, Route};
 
 type Factory<M> = Arc<dyn Fn(&str) -> Option<Arc<M>> + Send + Sync>;
 
@@ -32,6 +33,32 @@ impl VoiceProviders {
         Self::new()
             .speech(move |id| is_scripted(id).then(|| Arc::new(ScriptedSpeech) as _))
             .transcription(move |id| is_scripted(id).then(|| Arc::new(ScriptedTranscription) as _))
+    }
+
+    /// OpenAI's models, as `openai/gpt-4o-mini-tts`, `openai/tts-1`, `openai/gpt-4o-mini-transcribe` and `openai/whisper-1`, with the key and the
+    /// address that `models` has for `openai`. At OpenAI itself only names that can speak, or write down, are known; at another address
+    /// all are. Nobody is known if `models` has neither.
+    pub fn openai(models: &Resolver) -> Self {
+        let audio = |id: &str, is: fn(&str) -> bool, way: &Route| {
+            let model = id.strip_prefix("openai/")?;
+            let route = Route {
+                name: id.to_owned(),
+                model: model.to_owned(),
+                ..way.clone()
+            };
+            (is(model) || way.base_url.is_some()).then(|| Arc::new(Audio::new(route)))
+        };
+        let Some(way) = models.direct_route(Provider::OpenAi, "") else {
+            tracing::warn!("there is no key for openai: its models can't speak and not write down");
+            return Self::new();
+        };
+        let other = way.clone();
+        Self::new()
+            .speech(move |id| Some(audio(id, |model| model.contains("tts"), &way)? as _))
+            .transcription(move |id| {
+                let writes = |model: &str| model.contains("whisper") || model.contains("transcribe");
+                Some(audio(id, writes, &other)? as _)
+            })
     }
 
     /// Adds who can speak.

@@ -2,6 +2,7 @@
 //! machine that plays recordings (`fixtures/<protocol>/<case>.sse`). Requests are compared with `<case>.request.json`.
 
 mod answers;
+mod audio;
 mod failures;
 mod real;
 mod requests;

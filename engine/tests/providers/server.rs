@@ -78,7 +78,9 @@ impl Reply {
 pub struct Asked {
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    /// If it is JSON.
     pub body: Value,
+    pub bytes: Vec<u8>,
 }
 
 /// The server; it stops when it is dropped.
@@ -139,8 +141,13 @@ async fn serve(stream: TcpStream, reply: Reply, asked: &Mutex<Vec<Asked>>) -> st
     let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await?;
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    asked.lock().push(Asked { path, headers, body });
+    let (bytes, body) = (body.clone(), serde_json::from_slice(&body).unwrap_or_default());
+    asked.lock().push(Asked {
+        path,
+        headers,
+        body,
+        bytes,
+    });
     if !matches!(reply.end, End::Mute | End::Gone) {
         let mut head = format!(
             "HTTP/1.1 {} Said\r\ntransfer-encoding: chunked\r\nconnection: close\r\n",

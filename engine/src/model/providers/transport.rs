@@ -66,7 +66,7 @@ impl Http {
         Ok(client.request(parts.method, url).headers(headers).body(body))
     }
 
-    async fn open(self, request: Request<Bytes>) -> Result<StreamingResponse> {
+    pub(super) async fn open(self, request: Request<Bytes>) -> Result<StreamingResponse> {
         let Timeouts { first_byte, idle, .. } = self.timeouts;
         let call = self.call(request);
         let call = call.map_err(|problem| failed(ModelErrorKind::Unavailable, problem))?;

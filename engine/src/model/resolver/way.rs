@@ -183,6 +183,14 @@ impl Resolver {
         })
     }
 
+    /// The way to a model of this provider at the provider itself.
+    pub(crate) fn direct_route(&self, provider: Provider, model: &str) -> Option<Route> {
+        match self.direct(provider, model)? {
+            To::Route(route) => Some(*route),
+            _ => None,
+        }
+    }
+
     fn direct(&self, provider: Provider, model: &str) -> Option<To> {
         let access = self.access(Via::Provider(provider))?;
         let base_url = access.base_url.clone();
