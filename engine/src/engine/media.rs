@@ -76,6 +76,7 @@ impl Media {
         let mut records = self.log.follow_sub(&self.request, after).await?;
         while after < last {
             let page = match records.page().await {
+                // Meanwhile.
                 Err(ReadError::Trimmed { .. }) => return Ok(()),
                 page => page?,
             };

@@ -166,3 +166,48 @@ async fn a_process_killed_in_mid_speech_leaves_a_session_that_goes_on() {
     let spoken: Vec<_> = result.items.iter().flat_map(audio).collect();
     assert_eq!(spoken, [("Three.".to_owned(), sound("Three."))]);
 }
+
+#[tokio::test]
+async fn a_request_that_is_gone_on_with_is_spoken_to_from_there() {
+    let (mouth, voice) = (Mouth::default().says("One. Two."), Voice::holding(["Two."]));
+    let disk = MemoryDisk::new();
+    let chain = || {
+        let second = generator("second").user(|said: &String, _| said.clone());
+        sequencer::<String>("s").then(asks()).then(second)
+    };
+    let hangs = mouth.answer();
+    let engine = builder(spoken(chain(), &voice), &mouth)
+        .open(on_disk(&disk))
+        .await
+        .expect("an engine");
+    let mut seen = in_mid_speech(&engine, &voice).await;
+    seen.until(|fact| matches!(fact, Fact::ModelCalled(called) if called.instance.contains("then[1]")))
+        .await;
+    let left = disk.crash(7);
+    let (mouth, voice) = (Mouth::default().says("Three."), Voice::default());
+    let builder = builder(spoken(chain(), &voice), &mouth).resume_open_requests();
+    let after = builder.open(on_disk(&left)).await.expect("an engine");
+    let told = told(&facts(&after).await);
+    let expected = [
+        "said",
+        "added 1 One.",
+        "done 1 One.",
+        "message incomplete",
+        "said",
+        "added 1 Three.",
+        "done 1 Three.",
+        "message completed",
+        "end",
+    ];
+    let mut ordered = told.clone();
+    // The text is whole before its first sentence is spoken, or after.
+    ordered[..3].sort_by_key(|line| *line != "said");
+    assert_eq!(ordered, expected, "{told:?}");
+    assert_eq!(
+        *mouth.asked.lock(),
+        ["One. Two."],
+        "what was said is not asked for again"
+    );
+    assert_eq!(voice.texts(), ["Three."]);
+    drop(hangs);
+}
