@@ -28,6 +28,10 @@ pub(super) type OnErrored = Arc<dyn Fn(&BlockError, Ctx) -> BoxFuture<'static, R
 
 /// Most levels of blocks in blocks. A run polls all of them on one stack, that of a thread of the runtime.
 pub(super) const DEPTH_MAX: usize = 64;
+/// As many levels as a generator and its tools take of that stack.
+const TOOL_LEVELS: usize = 8;
+/// Most calls of tools in calls of tools.
+pub(super) const TOOLS_DEPTH_MAX: usize = DEPTH_MAX / TOOL_LEVELS;
 
 /// A block without its types.
 #[derive(Clone)]
@@ -86,18 +90,25 @@ impl BlockDef {
         if name.trim().is_empty() {
             problems.insert(0, "a block has no name".into());
         }
-        let inside = match &body {
-            Body::Handler(_) => 0,
-            Body::Generator { tools, .. } => tools.iter().map(|block| block.depth).max().unwrap_or(0),
-            Body::Steps(plan) => plan.blocks().map(|block| block.depth).max().unwrap_or(0),
-            Body::Routes(routes) => routes.blocks().map(|block| block.depth).max().unwrap_or(0),
+        let deepest = match &body {
+            Body::Handler(_) => None,
+            Body::Generator { tools, .. } => tools.iter().map(|block| block.depth).max(),
+            Body::Steps(plan) => plan.blocks().map(|block| block.depth).max(),
+            Body::Routes(routes) => routes.blocks().map(|block| block.depth).max(),
         };
+        let levels = if matches!(body, Body::Generator { .. }) {
+            TOOL_LEVELS
+        } else {
+            1
+        };
+        let depth = deepest.map_or(1, |deepest| deepest + levels);
         let begins_work = match &body {
             Body::Handler(_) | Body::Generator { .. } => false,
             Body::Steps(plan) => plan.begins_work() || plan.blocks().any(|block| block.begins_work),
             Body::Routes(routes) => routes.blocks().any(|block| block.begins_work),
         };
-        if inside == DEPTH_MAX {
+        // What is in one that is too deep is told there.
+        if depth > DEPTH_MAX && deepest.is_none_or(|deepest| deepest <= DEPTH_MAX) {
             problems.push(format!(
                 "blocks are nested in it more than {DEPTH_MAX} deep, itself included"
             ));
@@ -118,7 +129,7 @@ impl BlockDef {
             finishes: Vec::new(),
             retry: None,
             on_errored: None,
-            depth: inside + 1,
+            depth,
             begins_work,
         }
     }

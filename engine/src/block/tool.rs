@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::def::DEPTH_MAX;
+use super::def::{DEPTH_MAX, TOOLS_DEPTH_MAX};
 use super::{Block, BlockDef};
 use crate::error::{BlockError, Problem};
 use crate::exec::Ctx;
@@ -121,10 +121,9 @@ impl Tool {
 
     /// The same, as this part of the path and as step `index` of the caller.
     pub(super) async fn run(&self, segment: &str, index: u32, arguments: Value, ctx: &Ctx) -> Result<Val, BlockError> {
-        let depth = ctx.depth() + self.block.depth;
-        if depth > DEPTH_MAX {
+        if ctx.depth() + self.block.depth > DEPTH_MAX || ctx.tools_around() >= TOOLS_DEPTH_MAX {
             let what = format!(
-                "the tool {:?} would run {depth} blocks deep; at most {DEPTH_MAX} are",
+                "the tool {:?} is called too deep: at most {TOOLS_DEPTH_MAX} tools may run in each other, and {DEPTH_MAX} blocks",
                 self.name()
             );
             return Err(BlockError::new("too_deep", what));

@@ -113,7 +113,13 @@ impl Ctx {
 
     /// Whether it is in a tool's call.
     pub(crate) fn is_in_tool(&self) -> bool {
-        self.path().split('/').any(|segment| segment.starts_with("tool."))
+        self.tools_around() > 0
+    }
+
+    /// How many calls of tools it is in.
+    pub(crate) fn tools_around(&self) -> usize {
+        let segments = self.path().split('/');
+        segments.filter(|segment| segment.starts_with("tool.")).count()
     }
 
     /// How often this block was tried before, from 0.

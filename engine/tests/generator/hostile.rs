@@ -1,6 +1,10 @@
 //! Answers that no model should give: none of them harms the request's records.
 
+use std::sync::{Arc, OnceLock};
+
+use flowstate_engine::Tool;
 use flowstate_engine::model::{Finish, ModelEvent, ModelMessage};
+use flowstate_engine::prelude::*;
 use serde_json::{Value, json};
 
 use super::support::*;
@@ -90,4 +94,47 @@ async fn deeply_nested_arguments_and_answers_are_refused_without_harm() {
         run(&script, block, "go".to_owned()).await.error().code(),
         "output_validation_error"
     );
+}
+
+#[tokio::test]
+async fn an_answer_has_a_bound_in_parts_too() {
+    let sources = (0..5_000).map(|n| {
+        Ok(ModelEvent::Source(flowstate_engine::item::Source {
+            source_id: n.to_string(),
+            ..Default::default()
+        }))
+    });
+    let calls = (0..5_000).map(|n| call(&n.to_string(), "look", ""));
+    for events in [sources.collect::<Events>(), calls.collect()] {
+        let ran = run(&Script::new([events]), asks(), "go".to_owned()).await;
+        assert_eq!(ran.error().code(), "item_too_large");
+    }
+}
+
+/// A generator that is offered itself, and a model that always takes it.
+#[tokio::test]
+async fn a_tool_that_calls_itself_ends_where_blocks_are_too_deep() {
+    let own = Arc::new(OnceLock::<Tool>::new());
+    let offered = own.clone();
+    let block = generator::<Query>("again")
+        .user(|query: &Query, _| query.q.clone())
+        .tools_with(move |_, _| offered.get().cloned().into_iter().collect::<Vec<Tool>>())
+        .into_block();
+    assert!(own.set(block.tool().expect("a tool")).is_ok());
+    let down = (0..9).map(|_| calls([call("1", "again", json!({"q": "deeper"}))]));
+    let script = Script::new(down.chain((0..9).map(|_| says("enough"))));
+    let ran = run(&script, block, Query { q: "go".into() }).await;
+    assert_eq!(ran.output(), "enough");
+    let refused = ran
+        .items()
+        .iter()
+        .filter(|item| item.ends_with("failed with too_deep"))
+        .count();
+    assert_eq!((refused, script.asked().len()), (1, 18));
+}
+
+#[tokio::test]
+async fn a_server_that_says_it_calls_and_does_not_is_asked_once() {
+    let script = Script::new([vec![text("well"), end(Finish::ToolCalls)]]);
+    assert_eq!(run(&script, asks(), "go".to_owned()).await.output(), "well");
 }

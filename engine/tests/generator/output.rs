@@ -151,3 +151,35 @@ async fn no_candidate_after_the_last_step_is_an_error() {
         ("no_output", "the model gave no output after 1 steps")
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_was_cut_off_is_not_made_whole() {
+    let cut = || vec![text(r#"{"title": "Tea", "steps": ["boil", "po"#), end(Finish::Length)];
+    let ran = run(&Script::new([cut()]), asks().output::<Plan>(), "plan".to_owned()).await;
+    assert!(ran.error().message().contains("cut off"), "{}", ran.error());
+    let script = Script::new([cut(), says(r#"{"title": "Tea", "steps": ["boil", "pour"]}"#)]);
+    let ran = run(&script, plans(Repair::auto(2)), "plan".to_owned()).await;
+    assert_eq!(ran.output()["steps"], json!(["boil", "pour"]));
+}
+
+/// No object, and made of itself: the model is asked for an object around it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Tree {
+    Leaf(String),
+    Node(Vec<Tree>),
+}
+
+#[tokio::test]
+async fn a_shape_that_is_made_of_itself_is_asked_for_as_what_it_is() {
+    let tree = json!({"node": [{"leaf": "a"}, {"node": []}]});
+    let script = Script::new([says(&json!({"output": tree}).to_string())]);
+    let ran = run(&script, asks().output::<Tree>(), "tree".to_owned()).await;
+    assert_eq!(ran.output(), &tree);
+    let schema = script.asked()[0].output.clone().expect("a schema").schema;
+    let told = schema.to_string();
+    assert!(
+        told.contains("#/$defs/") && !told.contains("\"#\""),
+        "no reference is to the object around it: {told}"
+    );
+}

@@ -378,3 +378,86 @@ async fn what_can_not_be_replayed_is_told() {
     assert!(matches!(unknown, Err(ReplayError::UnknownRequest(_))));
     engine.close().await;
 }
+
+#[tokio::test]
+async fn a_replay_repeats_attempts_as_they_were() {
+    let picky = handler("picky").run(|words: String, _: Ctx| async move {
+        match words.as_str() {
+            "bad" => Err(BlockError::new("execution_error", "no")),
+            _ => Ok(words),
+        }
+    });
+    let chain = sequencer::<String>("chain")
+        .then(asks())
+        .then(picky)
+        .build()
+        .retry(flowstate_engine::Retry::attempts(2));
+    let engine = engine(&Script::new([says("bad"), says("good")]), chain).await;
+    let ran = run_on(&engine, "s", "go").await;
+    assert_eq!(ran.output(), "good");
+    let result = replayed(&engine, &ran.result.accepted.request, Replay::new()).await;
+    assert_eq!(result.output, *ran.output());
+    assert_eq!(shown(&result), shown(&ran.result), "the first answer is heard first");
+}
+
+#[tokio::test]
+async fn a_request_without_a_user_is_replayed() {
+    let flow = flow("f")
+        .require_user(false)
+        .action("a", action(asks()))
+        .instance("i")
+        .expect("a flow");
+    let engine = engine_of(&Script::new([says("hi")]), flow).await;
+    let submission = Submission {
+        user: String::new(),
+        input: Some(json!("go")),
+        ..submission()
+    };
+    let ran = engine.run_submission(submission).await.expect("a result");
+    assert_eq!(replayed(&engine, "r", Replay::new()).await.output, ran.output);
+}
+
+/// A handler that calls a tool several times under one id, and is run again.
+#[tokio::test]
+async fn calls_of_one_tool_under_one_id_are_told_apart() {
+    let (world, disk) = (World::ending_at(2), MemoryDisk::new());
+    let flow = |world: &World| {
+        let tool = looks("left", world).tool().expect("a tool");
+        let calls = handler("calls").run(move |words: Vec<String>, ctx: Ctx| {
+            let tool = tool.clone();
+            async move {
+                let mut found = Vec::new();
+                for word in words {
+                    found.push(tool.call("same", json!({"q": word}), &ctx).await?);
+                }
+                Ok(found)
+            }
+        });
+        flow("f").action("a", action(calls)).instance("i").expect("a flow")
+    };
+    let open = async |world: &World| {
+        let options = Options {
+            disk: Arc::new(disk.clone()),
+            ..Options::in_memory()
+        };
+        let builder = Engine::builder().flow(flow(world)).resume_open_requests();
+        builder.open(options).await.expect("an engine")
+    };
+    let engine = open(&world).await;
+    let submission = Submission {
+        input: Some(json!(["a", "b", "c"])),
+        ..submission()
+    };
+    engine.submit(submission).await.expect("accepted");
+    world.ended.notified().await;
+    engine.close().await;
+    let second = World::default();
+    let engine = open(&second).await;
+    facts(&engine, "r").await;
+    assert_eq!(
+        output(&engine).await,
+        json!(["left found a", "left found b", "left found c"])
+    );
+    assert_eq!(second.calls(), ["left c"], "what had ended is not called again");
+    engine.close().await;
+}
