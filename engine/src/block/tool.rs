@@ -74,17 +74,22 @@ pub(super) fn wrap(field: &str, schema: &Value) -> Value {
 
 /// Makes references to the whole schema ones to the definition that it becomes; `false` if there are none.
 fn refer(schema: &mut Value) -> bool {
+    let mut found = false;
     match schema {
-        Value::Object(fields) => fields.iter_mut().fold(false, |found, (keyword, value)| {
-            if keyword == "$ref" && *value == "#" {
-                *value = format!("#/$defs/{WRAPPED}").into();
-                return true;
+        Value::Object(fields) => {
+            for (keyword, value) in fields {
+                if keyword == "$ref" && *value == "#" {
+                    *value = format!("#/$defs/{WRAPPED}").into();
+                    found = true;
+                } else {
+                    found |= refer(value);
+                }
             }
-            refer(value) || found
-        }),
-        Value::Array(items) => items.iter_mut().fold(false, |found, item| refer(item) || found),
-        _ => false,
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| found |= refer(item)),
+        _ => {}
     }
+    found
 }
 
 impl Tool {

@@ -163,3 +163,40 @@ fn what_is_wrong_with_a_generator_is_told_when_the_flow_is_built() {
         assert!(told.contains(problem), "{told}");
     }
 }
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+struct Notes {
+    found: Vec<String>,
+}
+
+#[tokio::test]
+async fn slots_may_read_the_states_of_scopes_and_of_executions_around_them() {
+    let notes = handler("notes").run(|word: String, ctx: Ctx| async move {
+        let around = ctx
+            .target::<Notes>("research")?
+            .ok_or_else(|| BlockError::new("lost", "no research"))?;
+        around.push("found", format!("all about {word}")).await?;
+        ctx.session::<Notes>().push("found", word.to_uppercase()).await?;
+        Ok(word)
+    });
+    let answers = generator::<String>("answers")
+        .context_with(|_, ctx: Ctx| async move { Ok(ctx.session::<Notes>().get().await?.found.join(",")) })
+        .user(|word: &String, ctx: Ctx| {
+            let word = word.clone();
+            async move {
+                let around = ctx
+                    .target::<Notes>("research")?
+                    .ok_or_else(|| BlockError::new("lost", "no research"))?;
+                Ok(format!("{word}: {}", around.get().await?.found.join(",")))
+            }
+        });
+    let research = sequencer::<String>("research")
+        .state::<Notes>()
+        .then(notes)
+        .then(answers);
+    let script = Script::new([says("ok")]);
+    let flow = flow("f").action("a", action(research)).session(scope::<Notes>());
+    let engine = engine_of(&script, flow.instance("i").expect("a flow")).await;
+    run_on(&engine, "s", "tea").await.output();
+    assert_eq!(script.heard(), [["system: TEA", "user: tea: all about tea"]]);
+}
