@@ -78,7 +78,7 @@ pub(crate) async fn replay(
         runs_tools: how.runs_tools,
         begun: Mutex::default(),
     };
-    submit_with(&scratch, submission.clone(), Some(past)).await?;
+    submit_with(&scratch, submission.clone(), Some(Box::new(past))).await?;
     Ok((scratch, submission))
 }
 

@@ -105,7 +105,7 @@ async fn begin(core: &Arc<Core>, request: &SubStreamInfo) -> Result<Result<(), S
         runs_tools: true,
         begun: Mutex::default(),
     };
-    let task = start(core.clone(), flow, asked.user, accepted, input, Some(past));
+    let task = start(core.clone(), flow, asked.user, accepted, input, Some(Box::new(past)));
     core.tasks.lock().spawn(task);
     Ok(Ok(()))
 }

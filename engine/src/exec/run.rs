@@ -54,7 +54,7 @@ pub(super) struct Run {
     pub(super) scopes: Scopes,
     pub(super) work: Work,
     /// What is recorded of it already.
-    pub(super) past: Option<Past>,
+    pub(super) past: Option<Box<Past>>,
     /// Who speaks, if it is spoken to whoever asked.
     pub(super) speaker: Option<Speaker>,
     /// How often `on_step_errored` was told.
@@ -106,7 +106,8 @@ pub(super) async fn run(run: Arc<Run>, input: Val, cancelled: CancellationToken)
 
 async fn until_cancelled(run: &Arc<Run>, input: Val, cancelled: &CancellationToken) -> Outcome {
     let ran = {
-        let chain = AssertUnwindSafe(run_all(run, input)).catch_unwind();
+        // On the heap, once: what polls it would each keep room for it.
+        let chain = AssertUnwindSafe(run_all(run, input)).catch_unwind().boxed();
         let all = run.work.drive(&run.recorder, speech::beside(run, chain));
         cancelled.run_until_cancelled(all).await
     };

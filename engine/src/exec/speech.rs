@@ -92,7 +92,8 @@ pub(super) async fn beside<T>(run: &Run, chain: impl Future<Output = T>) -> T {
     let Some((speaker, sentences)) = speaker else {
         return chain.await;
     };
-    let speaking = pin!(speaker.speak(run, sentences));
+    // On the heap: few requests are spoken to, and each that runs keeps room for what it may do.
+    let speaking = speaker.speak(run, sentences).boxed();
     match select(pin!(chain), speaking).await {
         Either::Left((ended, _)) => ended,
         Either::Right(((), chain)) => chain.await,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flowstate_log::error::AppendError;
 use flowstate_log::record::SubStreamId;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -79,7 +80,7 @@ pub(crate) async fn submit(core: &Arc<Core>, submission: Submission) -> Result<A
 pub(super) async fn submit_with(
     core: &Arc<Core>,
     mut submission: Submission,
-    past: Option<Past>,
+    past: Option<Box<Past>>,
 ) -> Result<Accepted, SubmitError> {
     let flow = core.registry.flow(&submission.flow).cloned();
     let flow = flow.ok_or_else(|| SubmitError::UnknownFlow(submission.flow.clone()))?;
@@ -139,7 +140,7 @@ pub(super) async fn start(
     user: String,
     request: AcceptedRequest,
     input: Val,
-    past: Option<Past>,
+    past: Option<Box<Past>>,
 ) {
     let AcceptedRequest {
         accepted,
@@ -162,22 +163,10 @@ pub(super) async fn start(
         scopes.restore_request(&past.recall.state);
     }
     let recorder = Recorder::new(core.log.clone(), of, core.payload_bytes_max);
-    if let Some(past) = resumed {
-        while let Err(error) = recorder.resume(&past.recall).await {
-            tracing::error!(request = &*request, %error, "a request could not be gone on with");
-            let is_full = matches!(error, RecordError::Append(AppendError::Full(_)));
-            if !is_full {
-                let outcome = Outcome::Interrupted("it could not be gone on with");
-                if let Err(error) = recorder.finish(outcome, &core.closing).await {
-                    tracing::error!(request = &*request, %error, "and could not be closed; the next start does that");
-                }
-                return;
-            }
-            let waits = core.closing.run_until_cancelled(core.timer.wait(ROOM_PAUSE));
-            if waits.await.is_none() {
-                return;
-            }
-        }
+    if let Some(past) = resumed
+        && !reopened(&core, &recorder, past, &request).await
+    {
+        return;
     }
     let (speaker, recorder) = Speaker::of(&core, &flow, metadata.as_ref(), recorder);
     let shared = Run {
@@ -202,4 +191,26 @@ pub(super) async fn start(
     }
     run(Arc::new(shared), input, cancelled).await;
     core.running.end(sub);
+}
+
+/// Says that the request is gone on with, as soon as there is room for that; `false` if it can't be. On the heap: few requests need it,
+/// and each that runs keeps room for what it may do.
+fn reopened<'a>(core: &'a Core, recorder: &'a Recorder, past: &'a Past, request: &'a str) -> BoxFuture<'a, bool> {
+    Box::pin(async move {
+        while let Err(error) = recorder.resume(&past.recall).await {
+            tracing::error!(request, %error, "a request could not be gone on with");
+            if !matches!(error, RecordError::Append(AppendError::Full(_))) {
+                let outcome = Outcome::Interrupted("it could not be gone on with");
+                if let Err(error) = recorder.finish(outcome, &core.closing).await {
+                    tracing::error!(request, %error, "and could not be closed; the next start does that");
+                }
+                return false;
+            }
+            let waits = core.closing.run_until_cancelled(core.timer.wait(ROOM_PAUSE));
+            if waits.await.is_none() {
+                return false;
+            }
+        }
+        true
+    })
 }

@@ -60,7 +60,7 @@ impl Ctx {
     }
 
     fn past(&self, repeats: Repeats) -> Option<&Past> {
-        let past = self.run.past.as_ref().filter(|past| past.repeats == repeats);
+        let past = self.run.past.as_deref().filter(|past| past.repeats == repeats);
         past.filter(|_| repeats == Repeats::Replayed || !self.place.fresh)
     }
 }
