@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_engine::item::{ContentPart, ItemBody, ItemStatus};
+use flowstate_engine::model::Model;
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{
     BlockEnded, BlockStatus, CancelRequested, Fact, ItemCompleted, ItemRecord, RequestInterrupted, ScopeKind, decode,
@@ -20,7 +21,7 @@ use flowstate_log::{Log, Options};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::support::{Counter, fails, holds_to_the_laws, recorded, submission};
+use crate::support::{Counter, Sayer, fails, holds_to_the_laws, recorded, submission};
 
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 struct Tally {
@@ -132,6 +133,19 @@ fn flows() -> Vec<(&'static str, Block<i64, i64>)> {
         (
             "retry_that_helps",
             s().then(tick()).then(second_time()).build().retry(Retry::attempts(2)),
+        ),
+        (
+            "generator",
+            s().then(tick())
+                .then(
+                    generator::<i64>("says")
+                        .model(Arc::new(Sayer::default()) as Arc<dyn Model>)
+                        .history(History::all())
+                        .user(|_: &i64, _| "end".to_owned()),
+                )
+                .map(|words: String, _| words.len() as i64)
+                .then(tick())
+                .build(),
         ),
         ("request_state", s().then(notes()).then(tick()).then(recalls()).build()),
         (

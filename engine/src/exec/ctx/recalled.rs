@@ -13,11 +13,11 @@ impl Ctx {
             .end(&self.place.path, self.place.attempt)
     }
 
-    /// How far this generator's loop was when the request was resumed.
+    /// How far this generator's loop was when the request was resumed; `None` if its model had not been asked.
     pub(crate) fn resumed_loop(&self) -> Option<&RecordedLoop> {
-        self.past(Repeats::Resumed)?
-            .recall
-            .of_loop(&self.place.path, self.place.attempt)
+        let past = self.past(Repeats::Resumed)?;
+        let of_loop = past.recall.of_loop(&self.place.path, self.place.attempt);
+        of_loop.filter(|recorded| recorded.was_asked())
     }
 
     /// This generator begins: what it heard in the recording that is replayed when it began there as often. `Some(None)` if it did not.

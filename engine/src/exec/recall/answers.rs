@@ -28,6 +28,11 @@ pub(crate) struct RecordedLoop {
 }
 
 impl RecordedLoop {
+    /// Whether a first question is recorded: without it, nothing says what its history and the user's words were.
+    pub(crate) fn was_asked(&self) -> bool {
+        !self.called.instance.is_empty()
+    }
+
     /// An answer, piece by piece, its end included.
     pub(crate) fn answer(&self, step: u32) -> Option<&[ModelEvent]> {
         self.answers.get(step as usize).map(Vec::as_slice)
@@ -80,7 +85,7 @@ impl Recall {
             return;
         };
         // Other models may have been asked the same.
-        if called.step == 0 && of.called.instance.is_empty() {
+        if called.step == 0 && !of.was_asked() {
             of.called = called.clone();
         }
         let correction = called.said.first().map(ModelMessage::text);
