@@ -53,6 +53,7 @@ pub mod model;
 pub mod offline;
 mod principal;
 mod projection;
+pub mod prompt;
 pub mod record;
 mod schema;
 mod scope;
