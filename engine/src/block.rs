@@ -26,7 +26,7 @@ use crate::value::Data;
 pub use answer::Answer;
 pub use choice::{Choice, Choices};
 pub use generator::turn;
-pub use generator::{Emission, Generator, History, Repair, SlotMessages, SlotText, generator};
+pub use generator::{ContextFn, Emission, Generator, History, Repair, SlotMessages, SlotText, context_fn, generator};
 pub use handler::{Handler, handler};
 pub use retry::Retry;
 pub use router::{Router, RouterName, router};

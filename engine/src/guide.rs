@@ -18,6 +18,9 @@ pub mod items {}
 #[doc = include_str!("../../docs/guide/generators.md")]
 pub mod generators {}
 
+#[doc = include_str!("../../docs/guide/context.md")]
+pub mod context {}
+
 #[doc = include_str!("../../docs/guide/tools.md")]
 pub mod tools {}
 

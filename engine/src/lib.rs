@@ -63,10 +63,10 @@ mod value;
 pub mod voice;
 
 pub use block::{
-    Answer, Arm, Arms, Block, Case, Cases, Choice, Choices, Emission, ExitInto, Exits, Generator, Handler, History,
-    IntoBlock, IntoItems, IntoRescuers, NoExit, Repair, RescueOn, Rescued, Rescuer, Retry, Router, RouterName,
+    Answer, Arm, Arms, Block, Case, Cases, Choice, Choices, ContextFn, Emission, ExitInto, Exits, Generator, Handler,
+    History, IntoBlock, IntoItems, IntoRescuers, NoExit, Repair, RescueOn, Rescued, Rescuer, Retry, Router, RouterName,
     Sequencer, SlotMessages, SlotText, Tool, ViaBlock, ViaFunction, ViaGenerator, ViaSequencer, any_error, arm, case,
-    generator, handler, on, on_code, router, sequencer, turn,
+    context_fn, generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
     ClientDataError, Engine, EngineBuilder, ItemPage, Media, RequestRef, RunResult, SessionDetail, SessionQuery,
@@ -98,8 +98,8 @@ pub mod prelude {
     pub use crate::model::Models;
     pub use crate::voice::VoiceConfig;
     pub use crate::{
-        Action, Block, BlockError, Choice, Ctx, Data, Emission, Engine, ErrorType, Flow, FlowError, History, IntoBlock,
-        Repair, Rescued, Retry, StateRef, Written, action, any_error, arm, case, flow, generator, handler, on, on_code,
-        router, scope, sequencer, view,
+        Action, Block, BlockError, Choice, ContextFn, Ctx, Data, Emission, Engine, ErrorType, Flow, FlowError, History,
+        IntoBlock, Repair, Rescued, Retry, StateRef, Written, action, any_error, arm, case, context_fn, flow,
+        generator, handler, on, on_code, router, scope, sequencer, view,
     };
 }

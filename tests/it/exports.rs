@@ -1,10 +1,13 @@
 //! What another crate exports, in flows of this one.
 
+use flowstate::engine::model::{Reply, ScriptedModel};
 use flowstate::engine::types::{BlockInput, BlockOutput, StateOf};
 use flowstate::engine::{Scope, Submission};
 use flowstate::prelude::*;
 use flowstate::{FlowState, memory};
-use flowstate_exports::{Tally, count_words, flow_of_words, pipeline, session, steps, words_builder};
+use flowstate_exports::{
+    Tally, count_words, flow_of_words, pipeline, session, steps, tally, words_builder, words_so_far,
+};
 use serde_json::{Value, json};
 
 use flowstate_tests::http::{call, get, get_request};
@@ -86,6 +89,37 @@ async fn an_exported_flow_is_served_beside_others_and_may_be_added_to() {
     assert_eq!(shown, json!({"session": {"words": 3}}));
     let shown = run(&server, "other", "count", "b", "one").await;
     assert_eq!(shown, json!({"session": {"words": 1}}));
+}
+
+#[tokio::test]
+async fn exported_context_is_read_from_the_state_of_the_flow_that_it_is_in() {
+    let answer = generator("answer")
+        .context(words_so_far())
+        .user(|text: &String, _ctx| text.clone())
+        .session_state(tally());
+    let chain = sequencer::<String>("ask").then(answer).then(count_words());
+    let model = ScriptedModel::script([Reply::text("one two"), Reply::text("three")]);
+    let builder = FlowState::builder().flow(
+        flow("mine")
+            .action("ask", action(chain))
+            .instance("default")
+            .expect("a flow"),
+    );
+    let server = builder
+        .model(model.clone())
+        .store(memory())
+        .build()
+        .await
+        .expect("a server");
+    for text in ["first", "second"] {
+        run(&server, "mine", "ask", "a", text).await;
+    }
+    let heard = model.asked();
+    let heard: Vec<Vec<String>> = heard
+        .iter()
+        .map(|asked| asked.messages.iter().map(|message| message.text()).collect())
+        .collect();
+    assert_eq!(heard, [vec!["first"], vec!["## So far\nwords: 2", "second"]]);
 }
 
 #[test]

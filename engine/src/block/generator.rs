@@ -1,11 +1,12 @@
 //! Generators: a block that asks a model, runs the tools that it calls, and streams what it says into items.
 //!
-//! What the model is shown is put together in `generator/prompt` and `generator/history`. The loop of answers and tools is a value
-//! (`generator/turn`) that `generator/drive` performs: `generator/ask` asks, `generator/hear` records the answer as it comes,
+//! What the model is shown is put together in `generator/prompt` and `generator/history`; `generator/context` makes parts of it of
+//! the scopes' states. The loop of answers and tools is a value (`generator/turn`) that `generator/drive` performs: `generator/ask` asks, `generator/hear` records the answer as it comes,
 //! `generator/calls` runs the tools. `generator/shape` reads structured output, with `generator/repair`; `generator/emission` says who sees what.
 
 mod ask;
 mod calls;
+mod context;
 mod drive;
 mod emission;
 mod hear;
@@ -29,11 +30,13 @@ use crate::item::Audience;
 use crate::model::{ModelChoice, ProviderTool, Search};
 use crate::scope::Views;
 use crate::value::{Data, Val};
+use context::{Context, Part};
 use drive::Spec;
 use prompt::{Before, Slot, Slots, made};
 use shape::Shape;
 use tools::Tools;
 
+pub use context::{ContextFn, context_fn};
 pub(crate) use drive::shown_to_model;
 pub use emission::Emission;
 pub use history::History;
@@ -124,13 +127,17 @@ impl<I: Data, O: Data> Generator<I, O> {
         self
     }
 
-    /// Something that the model is told behind the prompt, as a message of its own. May be said several times; empty text is left out.
-    pub fn context(mut self, text: impl Into<String>) -> Self {
-        self.slots.context.push(Slot::Fixed(text.into()));
+    /// Something that the model is told behind the prompt, as a message of its own: text, or what a [`context_fn`] makes of the states
+    /// before every step. May be said several times; empty text is left out.
+    pub fn context<M>(mut self, context: impl Context<M>) -> Self {
+        self.slots.context.push(match context.part() {
+            Part::Text(text) => Slot::Fixed(text),
+            Part::Made(context) => Slot::Made(Arc::new(move |_, ctx| context.fill(ctx))),
+        });
         self
     }
 
-    /// The same, by a function. It is asked again before every later step.
+    /// The same, by a function of the input. It is asked again before every later step.
     pub fn context_with<T: SlotText, R, M>(mut self, context: impl Fn(&I, Ctx) -> R + Send + Sync + 'static) -> Self
     where
         R: Answer<T, M>,

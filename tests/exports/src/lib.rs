@@ -41,6 +41,7 @@
 //! action(sequencer::<String>("words").exit_with(|text, _| text.is_empty(), |_, _| 0_u32).then(count_words()));
 //! ```
 
+use flowstate::engine::prompt::{key_values, section, when};
 use flowstate::engine::types::{BlockInput, BlockOutput, ContextOf, StateOf};
 use flowstate::engine::{FlowBuilder, Scope, Sequencer, View};
 use flowstate::prelude::*;
@@ -107,6 +108,11 @@ pub fn pipeline() -> Block<StepsInput, StepsOutput> {
         .then(steps())
         .then(noted)
         .build()
+}
+
+/// What a model is told of the words so far; nothing if there are none.
+pub fn words_so_far() -> ContextFn {
+    context_fn(|tally: Tally| when(tally.words > 0, || section("So far", [key_values(&tally)])))
 }
 
 /// The session's state of [`flow_of_words`].
