@@ -55,6 +55,7 @@ mod principal;
 mod projection;
 pub mod prompt;
 pub mod record;
+mod resource;
 mod schema;
 mod scope;
 mod timer;
