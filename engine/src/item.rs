@@ -25,7 +25,7 @@ pub use kinds::{
 };
 pub use provenance::{Phase, Provenance};
 
-use crate::record::{Fact, ItemRecord};
+use crate::record::{ChangeItem, Fact, ItemRecord, ResourceAt};
 
 /// How far an item is. All but `InProgress` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -98,11 +98,48 @@ impl Item {
 }
 
 impl Item {
-    /// The item that tells clients of the change of a state that `record` of request `request` states; `None` if it states none.
+    /// The item that tells clients of the change of a state or resource that `record` of request `request` states; `None` if it
+    /// states none, or none that clients are told of.
     pub fn of_change(sub: SubStreamId, request: impl Into<String>, record: &Record, fact: &Fact) -> Option<Self> {
-        let (scope, operation, item, version) = match fact {
-            Fact::StateChanged(change) => (change.scope, change.op.name(), change.item.as_ref()?, record.position),
-            Fact::StateNoted(noted) => (noted.scope, noted.operation.as_str(), &noted.item, record.commit),
+        let resource = |at: &ResourceAt, change| {
+            ItemBody::ResourceChange(ResourceChange {
+                scope: at.scope,
+                resource_path: at.path().to_owned(),
+                change,
+                version: Some(record.position),
+            })
+        };
+        let state = |scope, operation: &str, item: &ChangeItem, version| {
+            ItemBody::StateChange(StateChange {
+                scope,
+                operation: operation.to_owned(),
+                path: item.path.clone(),
+                delta: item.delta.clone(),
+                version,
+            })
+        };
+        let (item, body) = match fact {
+            Fact::StateChanged(change) => {
+                let item = change.item.as_ref()?;
+                (item, state(change.scope, change.op.name(), item, record.position))
+            }
+            Fact::StateNoted(noted) => {
+                let item = &noted.item;
+                (item, state(noted.scope, &noted.operation, item, record.commit))
+            }
+            Fact::ResourceCreated(made) => (made.item.as_ref()?, resource(&made.at, ChangeType::Created)),
+            Fact::ResourceChanged(change) => (change.item.as_ref()?, resource(&change.at, ChangeType::Updated)),
+            Fact::ResourceWritten(written) => (written.item.as_ref()?, resource(&written.at, ChangeType::Updated)),
+            Fact::ResourceDeleted(deleted) => (deleted.item.as_ref()?, resource(&deleted.at, ChangeType::Deleted)),
+            Fact::ResourceNoted(noted) => {
+                let body = ItemBody::ResourceChange(ResourceChange {
+                    scope: noted.scope,
+                    resource_path: noted.path.clone(),
+                    change: noted.change,
+                    version: Some(record.commit),
+                });
+                (&noted.item, body)
+            }
             _ => return None,
         };
         Some(Self {
@@ -115,13 +152,7 @@ impl Item {
             visibility: Visibility::CLIENT,
             transient: true,
             owned_by: item.owned_by.clone(),
-            body: ItemBody::StateChange(StateChange {
-                scope,
-                operation: operation.to_owned(),
-                path: item.path.clone(),
-                delta: item.delta.clone(),
-                version,
-            }),
+            body,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod items;
 pub(crate) mod requests;
+pub(crate) mod resource;
 pub(crate) mod session;
 pub(crate) mod state;
 
@@ -22,6 +23,7 @@ pub(crate) fn views() -> Vec<Arc<dyn View>> {
         Arc::new(requests::RequestsView),
         Arc::new(items::ItemsView),
         Arc::new(state::StateView),
+        Arc::new(resource::ResourceView),
     ]
 }
 

@@ -3,10 +3,12 @@
 //! What a client is sent is not here: the API makes its own types from these.
 
 mod block;
+pub(crate) mod framed;
 mod item;
 mod media;
 mod model;
 mod request;
+mod resource;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,9 @@ pub use request::{
     CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestResumed,
     RequestStarted, SessionCreated,
 };
+pub use resource::{
+    ResourceAccessed, ResourceAt, ResourceChanged, ResourceCreated, ResourceDeleted, ResourceNoted, ResourceWritten,
+};
 pub use state::{ChangeItem, InstanceStateChanged, ScopeKind, StateChanged, StateNoted};
 
 /// Subject of the records that change a session's state.
@@ -36,6 +41,24 @@ pub const SHARED_STATE: Subject = Subject(3);
 pub fn flow_state(flow: &str) -> Subject {
     let hash = xxh3_64(flow.as_bytes()).to_le_bytes();
     Subject(0x4000 | (u16::from_le_bytes([hash[0], hash[1]]) & 0x3fff))
+}
+
+/// Subjects of one resource: so many for a collection whose instances do not count against each other.
+const RESOURCE_SUBJECTS: u64 = 32;
+
+/// Subject of the records that change a resource, in the stream of its scope. Two resources may have the same. The instances of a collection
+/// without a cap are spread over several, so that they are made and changed beside each other; where one makes room for another, all
+/// have one.
+pub fn resource_subject(at: &ResourceAt, is_capped: bool) -> Subject {
+    let family = [at.flow.as_deref().unwrap_or_default(), "\0", &at.resource].concat();
+    let spread = at.key.as_deref().filter(|_| !is_capped);
+    let within = spread.map_or(0, |key| xxh3_64(key.as_bytes()) % RESOURCE_SUBJECTS);
+    let hash = xxh3_64(family.as_bytes()).wrapping_add(within).to_le_bytes();
+    Subject(0x8000 | u16::from_le_bytes([hash[0], hash[1]]))
+}
+
+fn is_zero_position(position: &u64) -> bool {
+    *position == 0
 }
 
 /// Whether running a request again depends on a fact.
@@ -92,8 +115,10 @@ macro_rules! facts {
 
             /// The payload of such a record.
             pub(crate) fn encode(&self) -> Result<Bytes, serde_json::Error> {
-                if let Self::MediaStored(media) = self {
-                    return media.encode();
+                match self {
+                    Self::MediaStored(media) => return media.encode(),
+                    Self::ResourceWritten(written) => return written.encode(),
+                    _ => {}
                 }
                 match self {
                     $(Self::$name(fact) => serde_json::to_vec(fact),)*
@@ -111,6 +136,9 @@ macro_rules! facts {
             };
             if record.kind == MediaStored::KIND {
                 return MediaStored::decode(&record.payload).map(Fact::from).map_err(unreadable);
+            }
+            if record.kind == ResourceWritten::KIND {
+                return ResourceWritten::decode(&record.payload).map(Fact::from).map_err(unreadable);
             }
             match record.kind {
                 $($name::KIND => serde_json::from_slice(&record.payload).map(Fact::$name),)*
@@ -170,6 +198,18 @@ facts! {
     44 InstanceStateChanged Replayed;
     /// Bytes that parts of the request's items refer to by this record's number.
     45 MediaStored Replayed;
+    /// A collection has one more instance.
+    46 ResourceCreated Replayed;
+    /// The state of a resource changed.
+    47 ResourceChanged Replayed;
+    /// The body of a resource was written.
+    48 ResourceWritten Replayed;
+    /// A collection has one instance less.
+    49 ResourceDeleted Replayed;
+    /// An instance of a collection was looked at, which counts for who makes room.
+    50 ResourceAccessed Replayed;
+    /// The request changed a resource of its user or project: the change is in that stream, in the same commit.
+    51 ResourceNoted Observed;
 }
 
 impl Fact {

@@ -29,4 +29,10 @@ KINDS = {
     43: "CancelRequested",
     44: "InstanceStateChanged",
     45: "MediaStored",
+    46: "ResourceCreated",
+    47: "ResourceChanged",
+    48: "ResourceWritten",
+    49: "ResourceDeleted",
+    50: "ResourceAccessed",
+    51: "ResourceNoted",
 }

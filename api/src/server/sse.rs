@@ -180,6 +180,12 @@ impl Frames {
             | Fact::RouteChosen(_)
             | Fact::CancelRequested(_)
             | Fact::InstanceStateChanged(_)
+            | Fact::ResourceCreated(_)
+            | Fact::ResourceChanged(_)
+            | Fact::ResourceWritten(_)
+            | Fact::ResourceDeleted(_)
+            | Fact::ResourceAccessed(_)
+            | Fact::ResourceNoted(_)
             | Fact::MediaStored(_) => true,
         }
     }

@@ -82,7 +82,13 @@ impl Event {
             Fact::RequestFailed(_) => status("request.failed", "failed"),
             Fact::RequestInterrupted(_) => status("request.incomplete", "incomplete"),
             // Final as it is added, and nothing follows: one record is one event.
-            Fact::StateChanged(_) | Fact::StateNoted(_) => Self {
+            Fact::StateChanged(_)
+            | Fact::StateNoted(_)
+            | Fact::ResourceCreated(_)
+            | Fact::ResourceChanged(_)
+            | Fact::ResourceWritten(_)
+            | Fact::ResourceDeleted(_)
+            | Fact::ResourceNoted(_) => Self {
                 name: "item.added",
                 fields: Fields::Item {
                     item: Box::new(item::Item::of_change(sub, request, record, &fact)?.into()),
@@ -99,6 +105,7 @@ impl Event {
             | Fact::RouteChosen(_)
             | Fact::CancelRequested(_)
             | Fact::InstanceStateChanged(_)
+            | Fact::ResourceAccessed(_)
             | Fact::MediaStored(_) => return None,
         })
     }

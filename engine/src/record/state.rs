@@ -8,7 +8,7 @@ use crate::item::Provenance;
 use crate::scope::{Fields, OpError, StateOp};
 
 /// Whose state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ScopeKind {

@@ -125,6 +125,38 @@ fn kinds_and_payloads_are_pinned() {
         ),
         // Bytes follow, of which there are none here.
         (45, "MediaStored", json!({"media_type": "audio/wav"})),
+        (
+            46,
+            "ResourceCreated",
+            json!({"at": {"scope": "user", "flow": "f", "resource": "files", "key": "files/a"}, "state": {"n": 1}}),
+        ),
+        (
+            47,
+            "ResourceChanged",
+            json!({"at": {"scope": "session", "resource": "files", "key": "files/a", "of": 4}, "op": {"inc": {"n": 1}},
+                "base": {"n": 3}, "item": change}),
+        ),
+        // The text follows, which is empty here.
+        (
+            48,
+            "ResourceWritten",
+            json!({"at": {"scope": "session", "resource": "plan"}, "item": change}),
+        ),
+        (
+            49,
+            "ResourceDeleted",
+            json!({"at": {"scope": "session", "resource": "files", "key": "files/a", "of": 4}, "evicted": true}),
+        ),
+        (
+            50,
+            "ResourceAccessed",
+            json!({"at": {"scope": "session", "resource": "files", "key": "files/a", "of": 4}}),
+        ),
+        (
+            51,
+            "ResourceNoted",
+            json!({"scope": "user", "path": "files/a", "change": "deleted", "item": change}),
+        ),
     ];
     let names: Vec<_> = payloads.iter().map(|(kind, name, _)| (*kind, *name)).collect();
     assert_eq!(
