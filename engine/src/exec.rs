@@ -9,6 +9,7 @@ mod recall;
 mod recorder;
 pub(crate) mod recover;
 pub(crate) mod replay;
+mod resources;
 pub(crate) mod resume;
 mod run;
 mod scopes;
@@ -29,7 +30,8 @@ use crate::voice::Voices;
 
 pub(crate) use cancel::Running;
 pub(crate) use recall::{RecalledEnd, RecalledItem, RecordedLoop};
-pub(crate) use recorder::Begun;
+pub(crate) use recorder::{Begun, ResourceFact};
+pub(crate) use resources::RunResource;
 pub(crate) use scopes::RunScope;
 
 pub use ctx::Ctx;

@@ -6,6 +6,7 @@ pub(crate) mod client_data;
 mod describe;
 mod merge;
 pub(crate) mod registry;
+mod resources;
 mod scopes;
 
 use crate::block::BlockDef;

@@ -83,9 +83,15 @@ pub use exec::{Accepted, Ctx, Replay, Submission};
 pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
+pub use resource::{
+    ClientAccess, Collection, CollectionRef, ContentVersion, Definition, Eviction, InstanceContext, Key, KeyError,
+    Many, One, Pattern, PatternError, ReadResourceContent, Resource, ResourceContent, ResourceContentWritten,
+    ResourceError, ResourceProblem, ResourceRef, Resources, WriteResourceContent, collection, read_resource_content,
+    resource, template, write_resource_content,
+};
 pub use scope::{
-    Difference, InstanceError, InstanceRef, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View, Write,
-    Written, scope, view,
+    Difference, InstanceError, InstanceRef, NoState, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View,
+    Write, Written, scope, view,
 };
 pub use timer::Timer;
 pub use value::Data;

@@ -1,8 +1,38 @@
-//! Resources: `resource/pattern` says which keys a collection has, `resource/key` makes them, `resource/template` fills a body from a state.
+//! Resources: typed states with a text body, attached to sessions, users and projects; and collections of them.
+//! `resource/define` has the builders, `resource/def` what they give without its type, `resource/handle` and `resource/instances` what a block
+//! calls, `resource/decide` what a change of a collection appends, `resource/pattern` and `resource/key` which keys there are,
+//! `resource/template` how bodies are rendered. Which records hold a resource is in [`crate::projection::resource`].
 
-#[allow(dead_code)]
+mod body;
+mod client;
+mod decide;
+mod def;
+mod define;
+mod error;
+mod handle;
+mod hooks;
+mod instances;
 mod key;
-#[allow(dead_code)]
+mod lookup;
 mod pattern;
-#[allow(dead_code)]
-mod template;
+pub mod template;
+mod tools;
+
+pub use body::ContentVersion;
+pub use client::ClientAccess;
+pub use define::{Collection, Definition, Eviction, Many, One, Resource, collection, resource};
+pub use error::{ResourceError, ResourceProblem};
+pub use handle::ResourceRef;
+pub use hooks::InstanceContext;
+pub use instances::CollectionRef;
+pub use key::{Key, KeyError};
+pub use lookup::Resources;
+pub use pattern::{Pattern, PatternError};
+pub use tools::{
+    ReadResourceContent, ResourceContent, ResourceContentWritten, WriteResourceContent, read_resource_content,
+    write_resource_content,
+};
+
+pub(crate) use decide::Decided;
+pub(crate) use def::ResourceDef;
+pub(crate) use lookup::SCOPES as RESOURCE_SCOPES;

@@ -20,11 +20,13 @@ mod write;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{BlockError, Problem};
 use crate::flow::client_data::ClientData;
+use crate::resource::{Definition, ResourceDef};
 use crate::schema::deserialize;
 use crate::value::{Data, Val};
 
@@ -38,8 +40,13 @@ pub use write::{Write, Written};
 
 pub(crate) use def::ScopeDef;
 pub(crate) use instance::InstanceState;
+pub(crate) use partial::fields as fields_of_state;
 pub(crate) use view::{FieldNeed, ViewDef, Views};
-pub(crate) use write::ScopeWrite;
+pub(crate) use write::{ResourceMark, ScopeWrite};
+
+/// The state of a scope that has none, for a scope that only has resources: `scope::<NoState>().resource(&PLAN)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct NoState {}
 
 /// Declares a scope whose state is an `S`, which begins as `S::default()`.
 pub fn scope<S: Data + Default>() -> Scope<S> {
@@ -49,6 +56,8 @@ pub fn scope<S: Data + Default>() -> Scope<S> {
         commuting: Vec::new(),
         shared: false,
         rules: None,
+        initial: None,
+        resources: Vec::new(),
         _state: std::marker::PhantomData,
     }
 }
@@ -56,12 +65,15 @@ pub fn scope<S: Data + Default>() -> Scope<S> {
 type Rules = Arc<dyn Fn(&Value) -> Vec<Problem> + Send + Sync>;
 
 /// A scope's declaration; see [`scope`].
+#[derive(Clone)]
 pub struct Scope<S> {
     client_data: Vec<ClientData>,
     exposed: Vec<String>,
     commuting: Vec<String>,
     shared: bool,
     rules: Option<Rules>,
+    initial: Option<S>,
+    resources: Vec<Arc<ResourceDef>>,
     _state: std::marker::PhantomData<fn() -> S>,
 }
 
@@ -127,7 +139,19 @@ impl<S: Data + Default> Scope<S> {
         self
     }
 
-    /// One state for all kinds of flow that declare it shared, with the same type. Of users and projects only;
+    /// A resource or collection that each session, user or project has.
+    pub fn resource<T: Data + Default, K>(mut self, resource: &Definition<T, K>) -> Self {
+        self.resources.push(resource.def().clone());
+        self
+    }
+
+    /// What the state begins as, instead of its type's default.
+    pub(crate) fn beginning_as(mut self, state: S) -> Self {
+        self.initial = Some(state);
+        self
+    }
+
+    /// One state, and one of each resource, for all kinds of flow that declare it shared, with the same types. Of users and projects only;
     /// without this each kind of flow has a state of its own for each of them.
     pub fn shared(mut self) -> Self {
         self.shared = true;

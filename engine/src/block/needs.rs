@@ -1,9 +1,10 @@
-//! What a block declares to need of the states; see [`crate::scope::view`].
+//! What a block declares to need of the states, see [`crate::scope::view`], and of the resources.
 
 use std::sync::Arc;
 
 use super::{Block, Generator};
 use crate::record::ScopeKind;
+use crate::resource::Definition;
 use crate::scope::View;
 use crate::value::Data;
 
@@ -28,8 +29,27 @@ impl<I: Data, O: Data> Block<I, O> {
         self.need(ScopeKind::Project, view)
     }
 
+    /// A resource or collection that the block needs of each session. The flow has what its blocks need.
+    pub fn session_resource<S: Data + Default, K>(self, resource: &Definition<S, K>) -> Self {
+        self.need_resource(ScopeKind::Session, resource)
+    }
+
+    /// The same of each user.
+    pub fn user_resource<S: Data + Default, K>(self, resource: &Definition<S, K>) -> Self {
+        self.need_resource(ScopeKind::User, resource)
+    }
+
+    /// The same of each project.
+    pub fn project_resource<S: Data + Default, K>(self, resource: &Definition<S, K>) -> Self {
+        self.need_resource(ScopeKind::Project, resource)
+    }
+
     fn need<S: Data + Default>(self, scope: ScopeKind, view: View<S>) -> Self {
         self.with(|def| Arc::make_mut(&mut def.views).add(scope, view, &mut def.problems))
+    }
+
+    fn need_resource<S: Data + Default, K>(self, scope: ScopeKind, resource: &Definition<S, K>) -> Self {
+        self.with(|def| Arc::make_mut(&mut def.views).add_resource(scope, resource.def().clone()))
     }
 }
 
@@ -54,8 +74,28 @@ impl<I: Data, O: Data> Generator<I, O> {
         self.need(ScopeKind::Project, view)
     }
 
+    /// A resource or collection that its functions need of each session. The flow has what its blocks need.
+    pub fn session_resource<S: Data + Default, K>(self, resource: &Definition<S, K>) -> Self {
+        self.need_resource(ScopeKind::Session, resource)
+    }
+
+    /// The same of each user.
+    pub fn user_resource<S: Data + Default, K>(self, resource: &Definition<S, K>) -> Self {
+        self.need_resource(ScopeKind::User, resource)
+    }
+
+    /// The same of each project.
+    pub fn project_resource<S: Data + Default, K>(self, resource: &Definition<S, K>) -> Self {
+        self.need_resource(ScopeKind::Project, resource)
+    }
+
     fn need<S: Data + Default>(mut self, scope: ScopeKind, view: View<S>) -> Self {
         self.views.add(scope, view, &mut self.problems);
+        self
+    }
+
+    fn need_resource<S: Data + Default, K>(mut self, scope: ScopeKind, resource: &Definition<S, K>) -> Self {
+        self.views.add_resource(scope, resource.def().clone());
         self
     }
 }

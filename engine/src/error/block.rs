@@ -13,6 +13,7 @@ use super::{
     RecordError, TimeoutError, ToolError, list,
 };
 use crate::model::ModelError;
+use crate::resource::ResourceError;
 use crate::scope::{InstanceError, StateError};
 
 /// The code of errors that are no type of the engine's.
@@ -178,6 +179,9 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for BlockError {
         if let Some(error) = any.downcast_ref::<InstanceError>() {
             return error.as_block_error();
         }
+        if let Some(error) = any.downcast_ref::<ResourceError>() {
+            return error.as_block_error();
+        }
         if let Some(error) = any.downcast_ref::<RecordError>() {
             return error.as_block_error();
         }
@@ -233,6 +237,7 @@ mod tests {
     #[test]
     fn the_engines_errors_keep_their_codes() {
         let failed = |problem| StateError {
+            resource: None,
             scope: ScopeKind::User,
             problem,
         };

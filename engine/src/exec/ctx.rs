@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_log::Log;
-use flowstate_log::record::Record;
+use flowstate_log::record::{Record, Subject};
 
 use super::hooks;
 use super::recorder::Recorder;
+use super::resources::RunResources;
 use super::run::Run;
 use super::scopes::RunScope;
 use crate::block::History;
@@ -22,7 +23,7 @@ use crate::flow::Flow;
 use crate::item::{Emit, Phase};
 use crate::model::{ModelChoice, ModelError, ModelMessage, Resolved};
 use crate::projection;
-use crate::record::{Fact, ScopeKind};
+use crate::record::{Fact, ResourceAt, ScopeKind};
 use crate::scope::{StateRef, Views};
 
 pub(crate) use place::Place;
@@ -181,6 +182,16 @@ impl Ctx {
     /// What the run knows of a state; `None` for the project of a session that has none.
     pub(crate) fn scope(&self, kind: ScopeKind) -> Option<&RunScope> {
         self.run.scopes.get(kind)
+    }
+
+    /// What the run knows of resources.
+    pub(crate) fn run_resources(&self) -> &RunResources {
+        &self.run.resources
+    }
+
+    /// A resource in one of the run's scopes.
+    pub(crate) fn resource_scope(&self, around: &RunScope, at: ResourceAt, subject: Subject) -> RunScope {
+        around.of_resource(at, subject, &self.run.core.latest, self.run.recorder.stream())
     }
 
     /// Where the final records of what a model may see of the session lie, by request: the newest `turns_max` of them, and

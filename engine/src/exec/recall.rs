@@ -16,7 +16,7 @@ use super::left::Left;
 use crate::error::{BlockError, RecoverError};
 use crate::item::{ItemBody, ItemStatus, Source, Status};
 use crate::record::{
-    BlockEnded, BlockKind, BlockStatus, ChangeItem, Fact, ItemRecord, ScopeKind, StateChanged, decode,
+    BlockEnded, BlockKind, BlockStatus, ChangeItem, Fact, ItemRecord, ResourceAt, ScopeKind, StateChanged, decode,
 };
 use crate::scope::StateOp;
 use crate::value::Recorded;
@@ -59,6 +59,8 @@ pub(crate) struct Recall {
     tool_items: BTreeMap<(Place, String), RecalledItem>,
     /// Changes of the request's own state, with their positions.
     pub(super) state: Vec<(u64, StateChanged)>,
+    /// Instances of the session's collections whose access it has recorded.
+    pub(super) accessed: Vec<ResourceAt>,
     /// Everything that happened at a place is kept, not only what counts now: a replay repeats all of it.
     keeps_all: bool,
     /// The user's words were shown.
@@ -211,6 +213,12 @@ impl Recall {
                 }
             }
             Fact::StateNoted(noted) => self.numbered(Some(&noted.item)),
+            Fact::ResourceCreated(made) => self.numbered(made.item.as_ref()),
+            Fact::ResourceChanged(changed) => self.numbered(changed.item.as_ref()),
+            Fact::ResourceWritten(written) => self.numbered(written.item.as_ref()),
+            Fact::ResourceDeleted(deleted) => self.numbered(deleted.item.as_ref()),
+            Fact::ResourceNoted(noted) => self.numbered(Some(&noted.item)),
+            Fact::ResourceAccessed(accessed) => self.accessed.push(accessed.at.clone()),
             Fact::ItemAdded(added) => self.item(&added.item, true),
             Fact::ItemCompleted(completed) => self.item(&completed.item, false),
             fact => self.answer(fact),

@@ -14,6 +14,7 @@ mod changes;
 mod content;
 mod finish;
 mod items;
+mod resources;
 mod sender;
 mod speech;
 mod state;
@@ -40,6 +41,7 @@ use state::State;
 
 pub(crate) use blocks::Begun;
 pub(super) use finish::Outcome;
+pub(crate) use resources::{ResourceFact, ResourceWrite};
 pub(super) use speech::Sentence;
 
 /// Number that records carry for the runtime itself.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::recall::Recall;
 use super::recorder::{Outcome, Recorder};
 use super::recover::CANCELLED;
+use super::resources::RunResources;
 use super::scopes::Scopes;
 use super::speech::{self, Speaker};
 use super::work::Work;
@@ -52,6 +53,7 @@ pub(super) struct Run {
     pub(super) project: Option<String>,
     pub(super) recorder: Recorder,
     pub(super) scopes: Scopes,
+    pub(super) resources: RunResources,
     pub(super) work: Work,
     /// What is recorded of it already.
     pub(super) past: Option<Box<Past>>,

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use flowstate_log::append::Target;
+use flowstate_log::error::ReadError;
 use flowstate_log::record::{Name, StreamId, Subject};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Ctx;
 use crate::flow::Flow;
+use crate::projection::resource;
 use crate::projection::state::{self, Shown};
-use crate::record::{ScopeKind, StateChanged};
-use crate::scope::StateProblem;
+use crate::record::{ResourceAt, ScopeKind, StateChanged};
 use crate::scope::overlay::Overlay;
+use crate::scope::{Fields, StateProblem};
 
 /// One state.
 pub(crate) struct RunScope {
@@ -26,6 +28,8 @@ pub(crate) struct RunScope {
     stream: Option<Name>,
     /// The highest version that any run of this engine was told of.
     latest: Arc<AtomicU64>,
+    /// The resource whose state it is, if it is one's.
+    resource: Option<ResourceAt>,
 }
 
 /// The states of one run.
@@ -50,6 +54,7 @@ impl Scopes {
                 overlay: Mutex::default(),
                 stream: name,
                 latest: latest.of(place, subject),
+                resource: None,
             }
         };
         Self {
@@ -80,6 +85,28 @@ impl Scopes {
 }
 
 impl RunScope {
+    /// The state of a resource in this scope, whose session has this stream.
+    pub(super) fn of_resource(&self, at: ResourceAt, subject: Subject, latest: &Latest, session: StreamId) -> Self {
+        let place = self.stream.clone().map_or(Place::Session(session), Place::Other);
+        Self {
+            kind: self.kind,
+            subject,
+            flow: at.flow.clone(),
+            overlay: Mutex::default(),
+            stream: self.stream.clone(),
+            latest: latest.of(place, subject),
+            resource: Some(at),
+        }
+    }
+
+    /// Where its records lie; `None` if there are none yet.
+    pub(crate) async fn stream(&self, ctx: &Ctx) -> Result<Option<StreamId>, ReadError> {
+        match &self.stream {
+            None => Ok(Some(ctx.recorder().stream())),
+            Some(name) => ctx.log().stream(name).await,
+        }
+    }
+
     /// Whether only this run has it.
     pub(crate) fn is_the_runs(&self) -> bool {
         self.kind == ScopeKind::Request
@@ -96,14 +123,24 @@ impl RunScope {
             return Ok(());
         }
         let log = ctx.log();
-        let stream = match &self.stream {
-            None => Some(ctx.recorder().stream()),
-            Some(name) => log.stream(name).await?,
-        };
-        let Some(stream) = stream else {
+        let is_instance = self.resource.as_ref().is_some_and(|at| at.key.is_some());
+        let Some(stream) = self.stream(ctx).await? else {
             self.overlay.lock().catch_up(Shown::NOTHING);
-            return Ok(());
+            return if is_instance { Err(StateProblem::Gone) } else { Ok(()) };
         };
+        if let Some(at) = &self.resource {
+            let is_there = resource::read(log, stream, |resources| {
+                let shown = resources.shown(at, self.subject);
+                self.overlay.lock().catch_up(shown);
+                shown.fields.is_some()
+            });
+            let is_there = is_there.await?;
+            return if is_instance && !is_there {
+                Err(StateProblem::Gone)
+            } else {
+                Ok(())
+            };
+        }
         state::read(log, stream, |states| {
             let shown = states.shown(self.flow.as_deref(), self.subject);
             self.overlay.lock().catch_up(shown);
@@ -128,14 +165,22 @@ impl RunScope {
     }
 
     /// Takes in a record of this run that has its position, appended `under` a version or not. Gives what the run knows then.
-    pub(crate) fn sequenced(&self, position: u64, change: Arc<StateChanged>, under: bool) -> MutexGuard<'_, Overlay> {
+    /// With `keeps`, what it knew before, too.
+    pub(crate) fn sequenced(
+        &self,
+        position: u64,
+        change: Arc<StateChanged>,
+        under: bool,
+        keeps: bool,
+    ) -> (MutexGuard<'_, Overlay>, Option<Fields>) {
         self.latest.fetch_max(position, Ordering::AcqRel);
         let mut overlay = self.overlay.lock();
+        let before = keeps.then(|| overlay.fields().clone());
         match self.is_the_runs() {
             true => overlay.sequenced(position),
             false => overlay.wrote(position, change, under),
         }
-        overlay
+        (overlay, before)
     }
 
     /// Whether no run was told of a later version: what looked at this one missed nothing that had returned to anybody.

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::Core;
 use super::cancel::was_asked;
 use super::recorder::{Outcome, Recorder, RunRef};
+use super::resources::RunResources;
 use super::run::{Past, Repeats, Run, run};
 use super::scopes::Scopes;
 use super::speech::Speaker;
@@ -162,6 +163,8 @@ pub(super) async fn start(
     if let Some(past) = resumed {
         scopes.restore_request(&past.recall.state);
     }
+    let accessed = resumed.map(|past| past.recall.accessed.as_slice());
+    let resources = RunResources::resumed(accessed.unwrap_or_default());
     let recorder = Recorder::new(core.log.clone(), of, core.payload_bytes_max);
     if let Some(past) = resumed
         && !reopened(&core, &recorder, past, &request).await
@@ -179,6 +182,7 @@ pub(super) async fn start(
         project,
         recorder,
         scopes,
+        resources,
         work: Work::default(),
         past,
         speaker,

@@ -178,6 +178,7 @@ impl FlowBuilder {
         }
         let roots: Vec<_> = roots(&self.actions, &self.hooks).collect();
         self.scopes.merge(&roots, &mut self.problems);
+        self.scopes.merge_resources(&roots, &mut self.problems);
         if !self.problems.is_empty() {
             return Err(FlowError {
                 kind,

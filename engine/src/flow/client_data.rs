@@ -11,6 +11,7 @@ use crate::scope::{Fields, ScopeDef};
 use crate::value::Val;
 
 /// One entry.
+#[derive(Clone)]
 pub(crate) struct ClientData {
     pub(crate) name: String,
     pub(crate) derive: Derive,

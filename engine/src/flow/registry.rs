@@ -32,6 +32,7 @@ impl Registry {
                         kind.as_str()
                     ));
                 }
+                problems.extend(shared_resources(&flows, kind));
             }
         }
         let (models, wrong) = models.assemble();
@@ -67,6 +68,26 @@ impl Registry {
     pub(crate) fn models(&self) -> &Resolver {
         &self.models
     }
+}
+
+/// What flows that share a scope declare differently of its resources.
+fn shared_resources(flows: &[Flow], kind: ScopeKind) -> Vec<String> {
+    let sharing: Vec<&Flow> = flows.iter().filter(|flow| flow.scope(kind).shared).collect();
+    let mut problems = Vec::new();
+    for (index, flow) in sharing.iter().enumerate() {
+        for def in flow.scope(kind).resources() {
+            let earlier = sharing[..index]
+                .iter()
+                .find_map(|other| Some((other, other.scope(kind).resource(&def.name)?)));
+            if let Some((other, differs)) = earlier.and_then(|(other, first)| Some((other, first.conflict(def)?))) {
+                let (one, two, what, name) = (other.kind(), flow.kind(), kind.as_str(), &def.name);
+                problems.push(format!(
+                    "the flows {one:?} and {two:?} share the {what} resource {name:?} and declare it differently: {differs}"
+                ));
+            }
+        }
+    }
+    problems
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::record::{
 use crate::scope::{Fields, StateOp};
 use rows::RowId;
 
-pub(crate) use family::{Family, Instance};
+pub(crate) use family::{Family, Instance, Order};
 
 /// Its view.
 pub(crate) const ID: ViewId = ViewId(5);

@@ -37,6 +37,23 @@ impl ScopeDef {
         }
     }
 
+    /// Refuses a whole state that is not of the declared type, or breaks the rules.
+    pub(crate) fn check_whole(&self, state: &Fields) -> Result<(), StateProblem> {
+        if !self.open
+            && let Some(field) = state.keys().find(|field| !self.fields.contains_key(*field))
+        {
+            let known = self.fields.keys().cloned().collect();
+            let field = field.clone();
+            return Err(StateProblem::UnknownField { field, known });
+        }
+        let all = Difference {
+            fields: state.clone(),
+            removed: Vec::new(),
+        };
+        self.check(&Fields::new(), &StateOp::Set(all.clone()))?;
+        self.check_rules(&Fields::new(), &all)
+    }
+
     /// Refuses a whole state that breaks the declared rules, if there are any.
     pub(super) fn check_rules(&self, stored: &Fields, difference: &Difference) -> Result<(), StateProblem> {
         let Some(rules) = &self.rules else {

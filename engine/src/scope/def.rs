@@ -9,6 +9,7 @@ use super::op::Fields;
 use super::view::FieldNeed;
 use super::{Rules, Scope};
 use crate::flow::client_data::ClientData;
+use crate::resource::ResourceDef;
 use crate::schema::{Schema, Shape, deserialize};
 use crate::value::{Data, Val};
 
@@ -33,20 +34,25 @@ pub(crate) struct ScopeDef {
     /// Any other fields are allowed besides.
     pub(super) open: bool,
     declared: bool,
+    /// The resources that the flow declares itself.
+    pub(crate) own_resources: Vec<Arc<ResourceDef>>,
+    /// Those and what its blocks need, by name.
+    resources: BTreeMap<String, Arc<ResourceDef>>,
 }
 
 impl<S: Data + Default> Scope<S> {
     /// The declaration without its type; problems go to `problems`.
-    pub(crate) fn erase(self, what: &'static str, problems: &mut Vec<String>) -> ScopeDef {
+    pub(crate) fn erase(self, what: &str, problems: &mut Vec<String>) -> ScopeDef {
         let mut def = ScopeDef {
             client_data: self.client_data,
             exposed: self.exposed,
             commuting: self.commuting,
             shared: self.shared,
             rules: self.rules,
+            own_resources: self.resources,
             ..ScopeDef::default()
         };
-        match serde_json::to_value(S::default()) {
+        match serde_json::to_value(self.initial.unwrap_or_default()) {
             Ok(Value::Object(initial)) => def.initial = initial,
             Ok(other) => problems.push(format!("the {what} state must be an object, not {other}")),
             Err(error) => problems.push(format!("the {what} state has no JSON form: {error}")),
@@ -136,6 +142,21 @@ impl ScopeDef {
         if let Some(initial) = &need.initial {
             self.initial.insert(field.to_owned(), initial.clone());
         }
+    }
+
+    /// Says which resources there are.
+    pub(crate) fn set_resources(&mut self, resources: BTreeMap<String, Arc<ResourceDef>>) {
+        self.resources = resources;
+    }
+
+    /// The resource or collection of this name.
+    pub(crate) fn resource(&self, name: &str) -> Option<&Arc<ResourceDef>> {
+        self.resources.get(name)
+    }
+
+    /// All of them, by name.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Arc<ResourceDef>> {
+        self.resources.values()
     }
 
     /// Whether it declares the same state as another flow. What blocks need besides has to be the same where both have it.

@@ -8,12 +8,21 @@ use crate::record::ScopeKind;
 
 /// Why a state was not read or changed. Nothing of the operation was appended.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the {scope} state{problem}", scope = .scope.as_str())]
+#[error("{}{problem}", whose(*.scope, .resource.as_deref()))]
 pub struct StateError {
     /// Whose state.
     pub scope: ScopeKind,
+    /// The resource whose state it is, if it is one's: its name, or its key in its collection.
+    pub resource: Option<String>,
     /// What was wrong.
     pub problem: StateProblem,
+}
+
+fn whose(scope: ScopeKind, resource: Option<&str>) -> String {
+    match resource {
+        None => format!("the {} state", scope.as_str()),
+        Some(path) => format!("the state of the {} resource {path:?}", scope.as_str()),
+    }
 }
 
 /// What was wrong with an operation on a state, or with the state. Displayed after "the session state".
@@ -87,6 +96,12 @@ pub enum StateProblem {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The resource is declared as read-only.
+    #[error(" is read-only: the resource is declared with `.read_only()`")]
+    ReadOnly,
+    /// The instance of the collection was deleted, or made anew since.
+    #[error(" is gone: it was deleted from its collection")]
+    Gone,
     /// The state can't be read.
     #[error(" can't be read: {0}")]
     View(#[from] ViewError),
@@ -111,7 +126,7 @@ pub struct InstanceError {
 impl StateError {
     pub(crate) fn as_block_error(&self) -> BlockError {
         self.problem
-            .as_block_error(&format!("the {} state", self.scope.as_str()))
+            .as_block_error(&whose(self.scope, self.resource.as_deref()))
     }
 }
 
@@ -123,7 +138,7 @@ impl InstanceError {
 }
 
 impl StateProblem {
-    fn as_block_error(&self, state: &str) -> BlockError {
+    pub(crate) fn as_block_error(&self, state: &str) -> BlockError {
         let plain = |code| BlockError::new(code, format!("{state}{self}"));
         match self {
             Self::Record(error) => error.as_block_error(),
@@ -134,6 +149,8 @@ impl StateProblem {
                 let what = format!("{state} would not fit its declaration");
                 BlockError::invalid("invalid_state", &what, problems)
             }
+            Self::ReadOnly => plain("resource_read_only"),
+            Self::Gone => plain("resource_not_found"),
             Self::Undeclared { .. }
             | Self::UnknownField { .. }
             | Self::Op(_)

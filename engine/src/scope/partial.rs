@@ -43,7 +43,7 @@ pub(super) fn read_fields<S: Data>(
 }
 
 /// A value as fields.
-pub(super) fn fields(value: impl Serialize) -> Result<Fields, StateProblem> {
+pub(crate) fn fields(value: impl Serialize) -> Result<Fields, StateProblem> {
     match serde_json::to_value(value) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(other) => Err(StateProblem::NotAnObject(other.to_string())),

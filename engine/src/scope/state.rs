@@ -2,6 +2,7 @@
 //! Whole values are in `scope/versioned`.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
@@ -9,7 +10,7 @@ use serde_json::{Map, Number, Value};
 use super::left::{elements, json, keys, names, number, values};
 use super::op::{Fields, StateOp};
 use super::{ScopeDef, ScopeWrite, StateProblem, Write, Written, partial};
-use crate::exec::{Ctx, RunScope};
+use crate::exec::{Ctx, RunResource, RunScope};
 use crate::record::{ScopeKind, StateChanged};
 
 /// A scope's state as a block sees it. `S` may have only the fields that the block cares about: no other field is read,
@@ -17,6 +18,8 @@ use crate::record::{ScopeKind, StateChanged};
 pub struct StateRef<S> {
     pub(super) ctx: Ctx,
     pub(super) kind: ScopeKind,
+    /// The resource whose state it is, if it is one's.
+    pub(super) of: Option<Arc<RunResource>>,
     _state: PhantomData<fn() -> S>,
 }
 
@@ -25,11 +28,21 @@ impl<S> StateRef<S> {
         Self {
             ctx,
             kind,
+            of: None,
             _state: PhantomData,
         }
     }
 
-    /// Whose state it is.
+    pub(crate) fn of_resource(ctx: Ctx, of: Arc<RunResource>) -> Self {
+        Self {
+            ctx,
+            kind: of.at().scope,
+            of: Some(of),
+            _state: PhantomData,
+        }
+    }
+
+    /// Whose state it is, or whose resource's.
     pub fn scope(&self) -> ScopeKind {
         self.kind
     }
@@ -116,11 +129,19 @@ impl<S> StateRef<S> {
         &'a self,
         write: impl Future<Output = Result<Written<T>, StateProblem>> + Send + 'a,
     ) -> Write<'a, T> {
-        Write::new(&self.ctx, self.kind, write)
+        Write::new(&self.ctx, self.kind, self.path(), write)
+    }
+
+    /// Of the resource whose state it is.
+    pub(super) fn path(&self) -> Option<&str> {
+        self.of.as_ref().map(|resource| resource.at().path())
     }
 
     /// What the flow declares, and what the run knows.
     pub(super) fn parts(&self) -> Result<(&ScopeDef, &RunScope), StateProblem> {
+        if let Some(resource) = &self.of {
+            return Ok((&resource.def().state, resource.scope()));
+        }
         let def = self.ctx.flow().scope(self.kind);
         match self.ctx.scope(self.kind) {
             Some(scope) if def.is_declared() => Ok((def, scope)),
@@ -131,10 +152,38 @@ impl<S> StateRef<S> {
         }
     }
 
+    /// Refuses an operation of a block that did not declare it, and any on what is read-only.
+    pub(super) fn check_allowed(&self, op: &StateOp) -> Result<(), StateProblem> {
+        match &self.of {
+            None => self.ctx.views().check(self.kind, self.ctx.block_name(), op),
+            Some(_) => self.check_writable(),
+        }
+    }
+
+    pub(super) fn check_writable(&self) -> Result<(), StateProblem> {
+        match &self.of {
+            Some(resource) if resource.def().read_only => Err(StateProblem::ReadOnly),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the hooks of a resource are told of a change, if there is one that is.
+    pub(super) fn is_watched(&self) -> bool {
+        self.of.as_ref().is_some_and(|resource| resource.is_watched())
+    }
+
+    /// Tells them, when the change is durable.
+    pub(super) async fn tell(&self, change: Option<(Fields, Fields)>) -> Result<(), StateProblem> {
+        match (&self.of, change) {
+            (Some(resource), Some((before, after))) => Ok(resource.tell_updated(&self.ctx, &before, &after).await?),
+            _ => Ok(()),
+        }
+    }
+
     /// Appends an operation that commutes.
     async fn append<T>(&self, op: StateOp, value: impl FnOnce(&Fields) -> T) -> Result<Written<T>, StateProblem> {
         let (def, scope) = self.parts()?;
-        self.ctx.views().check(self.kind, self.ctx.block_name(), &op)?;
+        self.check_allowed(&op)?;
         scope.be_close(&self.ctx).await?;
         let recorder = self.ctx.recorder();
         let mut turn = recorder.turn().await?;
@@ -142,7 +191,7 @@ impl<S> StateRef<S> {
             let overlay = scope.overlay.lock();
             def.check(overlay.fields(), &op)?;
             let base = def.base(overlay.fields(), &op);
-            write(def, scope, op, base, None)
+            self.to_write(op, base, None)?
         };
         let on_its_way = scope.departs();
         let (appending, change) = turn.change(self.ctx.place(), write).await?;
@@ -151,26 +200,44 @@ impl<S> StateRef<S> {
         }
         drop(turn);
         let version = recorder.sequenced(appending).await?;
-        let value = value(scope.sequenced(version, change, false).fields());
+        let (value, told) = {
+            let (overlay, before) = scope.sequenced(version, change, false, self.is_watched());
+            (
+                value(overlay.fields()),
+                before.map(|before| (before, overlay.fields().clone())),
+            )
+        };
         drop(on_its_way);
+        self.wrote().await?;
+        self.tell(told).await?;
         Ok(Written::Changed { value, version })
     }
-}
 
-pub(super) fn write(def: &ScopeDef, scope: &RunScope, op: StateOp, base: Fields, under: Option<u64>) -> ScopeWrite {
-    let (path, delta) = def.shown(&op);
-    ScopeWrite {
-        change: StateChanged {
-            scope: scope.kind,
-            op,
-            base,
-            flow: scope.flow.clone(),
-            item: None,
-        },
-        subject: scope.subject,
-        path,
-        delta,
-        stream: scope.target(),
-        under,
+    /// What the run knows of a resource that it has written is kept until that is visible.
+    pub(super) async fn wrote(&self) -> Result<(), StateProblem> {
+        match &self.of {
+            Some(resource) => Ok(self.ctx.run_resources().wrote(&self.ctx, resource).await?),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn to_write(&self, op: StateOp, base: Fields, under: Option<u64>) -> Result<ScopeWrite, StateProblem> {
+        let (def, scope) = self.parts()?;
+        let (path, delta) = def.shown(&op);
+        Ok(ScopeWrite {
+            change: StateChanged {
+                scope: scope.kind,
+                op,
+                base,
+                flow: scope.flow.clone(),
+                item: None,
+            },
+            subject: scope.subject,
+            path,
+            delta,
+            stream: scope.target(),
+            under,
+            of: self.of.as_ref().map(|resource| resource.mark()),
+        })
     }
 }

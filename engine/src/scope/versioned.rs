@@ -7,7 +7,6 @@ use flowstate_log::error::AppendError;
 use serde_json::Map;
 
 use super::op::{Difference, Fields, StateOp};
-use super::state::write;
 use super::{StateError, StateProblem, StateRef, Write, Written, partial};
 use crate::error::RecordError;
 use crate::value::Data;
@@ -31,13 +30,17 @@ impl<S: Data> StateRef<S> {
         };
         read.await.map_err(|problem| StateError {
             scope: self.kind,
+            resource: self.path().map(str::to_owned),
             problem,
         })
     }
 
     /// Refuses a type with fields that the block doesn't declare, if it declares what it needs.
     fn check_read(&self) -> Result<(), StateProblem> {
-        self.ctx.views().check_read::<S>(self.kind, self.ctx.block_name())
+        match self.of {
+            None => self.ctx.views().check_read::<S>(self.kind, self.ctx.block_name()),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Replaces the fields that `S` has, also if what is there is no `S`. If somebody else changed one of them at the same time it is tried again, at most three times.
@@ -58,6 +61,7 @@ impl<S: Data> StateRef<S> {
     ) -> Result<Written<S>, StateProblem> {
         let is_the_runs = self.parts()?.1.is_the_runs();
         self.check_read()?;
+        self.check_writable()?;
         if is_the_runs {
             return self.in_turn(op, next).await;
         }
@@ -128,13 +132,18 @@ impl<S: Data> StateRef<S> {
             }
             def.check_rules(overlay.fields(), &difference)?;
             let op = op(difference);
-            self.ctx.views().check(self.kind, self.ctx.block_name(), &op)?;
+            self.check_allowed(&op)?;
             def.check(overlay.fields(), &op)?;
-            write(def, scope, op, Map::new(), Some(version))
+            self.to_write(op, Map::new(), Some(version))?
         };
         match self.ctx.recorder().turn().await?.decide(self.ctx.place(), write).await {
             Ok((version, change)) => {
-                drop(scope.sequenced(version, change, true));
+                let told = {
+                    let (overlay, before) = scope.sequenced(version, change, true, self.is_watched());
+                    before.map(|before| (before, overlay.fields().clone()))
+                };
+                self.wrote().await?;
+                self.tell(told).await?;
                 Ok(Some(Written::Changed { value: (), version }))
             }
             Err(RecordError::Append(AppendError::VersionMismatch { .. })) => Ok(None),
@@ -165,15 +174,15 @@ impl<S: Data> StateRef<S> {
             }
             def.check_rules(overlay.fields(), &difference)?;
             let op = op(difference);
-            self.ctx.views().check(self.kind, self.ctx.block_name(), &op)?;
+            self.check_allowed(&op)?;
             def.check(overlay.fields(), &op)?;
-            write(def, scope, op, Map::new(), None)
+            self.to_write(op, Map::new(), None)?
         };
         let (appending, change) = turn.change(self.ctx.place(), write).await?;
         scope.overlay.lock().queued(&change);
         drop(turn);
         let version = recorder.sequenced(appending).await?;
-        drop(scope.sequenced(version, change, true));
+        drop(scope.sequenced(version, change, true, false));
         Ok(Written::Changed { value, version })
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{StateOp, StateProblem};
 use crate::record::ScopeKind;
+use crate::resource::ResourceDef;
 use crate::schema::{Schema, Shape, fields_of};
 use crate::value::Data;
 
@@ -111,17 +112,30 @@ pub(crate) struct ViewDef {
 
 /// What a block needs of the states.
 #[derive(Clone, Default)]
-pub(crate) struct Views(Vec<Arc<ViewDef>>);
+pub(crate) struct Views {
+    states: Vec<Arc<ViewDef>>,
+    resources: Vec<(ScopeKind, Arc<ResourceDef>)>,
+}
 
 impl Views {
+    /// Adds a resource or collection.
+    pub(crate) fn add_resource(&mut self, scope: ScopeKind, resource: Arc<ResourceDef>) {
+        self.resources.push((scope, resource));
+    }
+
+    /// The resources and collections that it needs.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &(ScopeKind, Arc<ResourceDef>)> {
+        self.resources.iter()
+    }
+
     /// Adds a view; its problems are the block's.
     pub(crate) fn add<S: Data + Default>(&mut self, scope: ScopeKind, view: View<S>, problems: &mut Vec<String>) {
-        self.0.push(view.erase(scope, problems).into());
+        self.states.push(view.erase(scope, problems).into());
     }
 
     /// Those of a scope.
     pub(crate) fn of(&self, scope: ScopeKind) -> impl Iterator<Item = &Arc<ViewDef>> + Clone {
-        self.0.iter().filter(move |view| view.scope == scope)
+        self.states.iter().filter(move |view| view.scope == scope)
     }
 
     /// Refuses an operation of `block` on what its views do not have. Without a view of the scope it may do anything.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::{StateError, StateProblem};
 use crate::exec::Ctx;
-use crate::record::{ScopeKind, StateChanged};
+use crate::record::{ResourceAt, ScopeKind, StateChanged};
 
 /// What became of a state operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ impl<T> Written<T> {
 pub struct Write<'a, T> {
     ctx: &'a Ctx,
     scope: ScopeKind,
+    resource: Option<&'a str>,
     write: BoxFuture<'a, Result<Written<T>, StateError>>,
 }
 
@@ -70,12 +71,19 @@ impl<'a, T> Write<'a, T> {
     pub(super) fn new(
         ctx: &'a Ctx,
         scope: ScopeKind,
+        resource: Option<&'a str>,
         write: impl Future<Output = Result<Written<T>, StateProblem>> + Send + 'a,
     ) -> Self {
-        let write = async move { write.await.map_err(|problem| StateError { scope, problem }) };
+        let failed = move |problem| StateError {
+            scope,
+            resource: resource.map(str::to_owned),
+            problem,
+        };
+        let write = async move { write.await.map_err(failed) };
         Self {
             ctx,
             scope,
+            resource,
             write: Box::pin(write),
         }
     }
@@ -85,6 +93,7 @@ impl<'a, T> Write<'a, T> {
         let written = self.write.await?;
         self.ctx.durable().await.map_err(|error| StateError {
             scope: self.scope,
+            resource: self.resource.map(str::to_owned),
             problem: error.into(),
         })?;
         Ok(written)
@@ -111,4 +120,13 @@ pub(crate) struct ScopeWrite {
     pub(crate) stream: Option<Target>,
     /// The version that the state must have.
     pub(crate) under: Option<u64>,
+    /// The resource whose state it is, if it is one's.
+    pub(crate) of: Option<ResourceMark>,
+}
+
+/// Which resource a change is of.
+pub(crate) struct ResourceMark {
+    pub(crate) at: ResourceAt,
+    /// Clients are told of it.
+    pub(crate) is_shown: bool,
 }

@@ -7,6 +7,7 @@ use flowstate_log::error::AppendError;
 use flowstate_log::record::Subject;
 use tokio::sync::MutexGuard;
 
+use super::resources::{ResourceFact, ResourceWrite};
 use super::{Recorder, State};
 use crate::error::RecordError;
 use crate::exec::ctx::Place;
@@ -15,8 +16,8 @@ use crate::scope::ScopeWrite;
 
 /// See [`Recorder::turn`].
 pub(crate) struct Turn<'a> {
-    recorder: &'a Recorder,
-    state: MutexGuard<'a, State>,
+    pub(super) recorder: &'a Recorder,
+    pub(super) state: MutexGuard<'a, State>,
 }
 
 impl Turn<'_> {
@@ -25,16 +26,24 @@ impl Turn<'_> {
         &mut self,
         place: &Place,
         write: ScopeWrite,
-    ) -> Result<(Appending, Arc<StateChanged>), RecordError> {
+    ) -> Result<(Queued, Arc<StateChanged>), RecordError> {
+        if let Some(of) = write.of {
+            let change = Arc::new(write.change);
+            let write = ResourceWrite {
+                facts: vec![ResourceFact::changed(of.at, &change)],
+                subject: write.subject,
+                stream: write.stream,
+                under: write.under,
+                is_shown: of.is_shown,
+            };
+            let queued = self.resource(place, write).await?;
+            return Ok((queued, change));
+        }
         let (recorder, state) = (self.recorder, &mut *self.state);
-        let (index, ts_ms) = recorder.next_item(state);
         let item = ChangeItem {
-            index,
-            ts_ms,
-            provenance: recorder.provenance(place),
-            owned_by: place.owned_by(&recorder.request),
             path: write.path,
             delta: write.delta,
+            ..recorder.change_item(state, place)
         };
         let expect = write.under.map(|version| Expect::Version(write.subject, version));
         let mut change = write.change;
@@ -65,7 +74,7 @@ impl Turn<'_> {
         };
         let appending = recorder.append(parts).await?;
         state.count += 1;
-        Ok((appending, Arc::new(change)))
+        Ok((Queued { appending, count: 1 }, Arc::new(change)))
     }
 
     /// Appends a change that is taken only if its state has the version that it says, and gives its position.
@@ -74,13 +83,24 @@ impl Turn<'_> {
         place: &Place,
         write: ScopeWrite,
     ) -> Result<(u64, Arc<StateChanged>), RecordError> {
-        let (appending, change) = self.change(place, write).await?;
+        let (queued, change) = self.change(place, write).await?;
+        Ok((self.decided(queued).await?, change))
+    }
+
+    /// Position of the first record of what was appended under a version, if it was taken.
+    pub(super) async fn decided(&mut self, queued: Queued) -> Result<u64, RecordError> {
         // If this is cancelled while it waits, whoever is next learns what was decided.
-        self.state.deciding = Some(appending);
+        self.state.deciding = Some(queued);
         let decided = self.state.decided().await;
         let appended = decided.unwrap_or(Err(AppendError::Closed))?;
-        Ok((first_position(&appended), change))
+        Ok(first_position(&appended))
     }
+}
+
+/// An append that is queued, and how many of its records are the request's.
+pub(crate) struct Queued {
+    pub(super) appending: Appending,
+    pub(super) count: u64,
 }
 
 /// Position of the first record of an append.
@@ -89,6 +109,19 @@ fn first_position(appended: &Appended) -> u64 {
 }
 
 impl Recorder {
+    /// The next item, which tells clients of a change.
+    pub(super) fn change_item(&self, state: &mut State, place: &Place) -> ChangeItem {
+        let (index, ts_ms) = self.next_item(state);
+        ChangeItem {
+            index,
+            ts_ms,
+            provenance: self.provenance(place),
+            owned_by: place.owned_by(&self.request),
+            path: None,
+            delta: None,
+        }
+    }
+
     /// The right to append next, behind everything recorded so far. While it is held, nothing else of this run is recorded.
     pub(crate) async fn turn(&self) -> Result<Turn<'_>, RecordError> {
         let mut state = self.state.lock().await;
@@ -99,7 +132,8 @@ impl Recorder {
     }
 
     /// Waits until a change has its position, and gives it. What becomes of it after that, [`Recorder::settle`] knows.
-    pub(crate) async fn sequenced(&self, mut change: Appending) -> Result<u64, RecordError> {
+    pub(crate) async fn sequenced(&self, queued: Queued) -> Result<u64, RecordError> {
+        let mut change = queued.appending;
         let sequenced = change.sequenced().await;
         let mut state = self.state.lock().await;
         match sequenced {

@@ -15,6 +15,7 @@ use crate::item::Status;
 use crate::item::open::OpenItems;
 use crate::record::{Fact, ItemAdded};
 
+use super::changes::Queued;
 use super::speech::Speaking;
 
 /// See the module.
@@ -44,7 +45,7 @@ pub(super) struct State {
     /// Queued and not known to be durable.
     pub(super) queued: VecDeque<Appending>,
     /// Appended under a version, and not known to be taken.
-    pub(super) deciding: Option<Appending>,
+    pub(super) deciding: Option<Queued>,
     /// Why nothing more is recorded but the last record.
     pub(super) failed: Option<RecordError>,
     pub(super) ended: bool,
@@ -112,18 +113,18 @@ impl State {
     }
 
     /// Whether the change that was appended under a version was taken, if there is one of which that is not known.
-    /// If it was not, it has no number: the next record has it.
+    /// If it was not, it has no numbers: the next records have them.
     pub(super) async fn decided(&mut self) -> Option<Result<Appended, AppendError>> {
-        let sequenced = self.deciding.as_mut()?.sequenced().await;
-        let change = self.deciding.take()?;
+        let sequenced = self.deciding.as_mut()?.appending.sequenced().await;
+        let Queued { appending, count } = self.deciding.take()?;
         Some(match sequenced {
             Some(appended) => {
-                self.queued.push_back(change);
+                self.queued.push_back(appending);
                 Ok(appended)
             }
             None => {
-                self.count -= 1;
-                let error = change.await.err().unwrap_or(AppendError::Closed);
+                self.count -= count;
+                let error = appending.await.err().unwrap_or(AppendError::Closed);
                 if !matches!(error, AppendError::VersionMismatch { .. }) {
                     self.take_in(Err(error.clone()));
                 }

@@ -1,0 +1,161 @@
+//! Changes of resources: several of one resource or collection may be one append, taken whole or not at all.
+
+use bytes::Bytes;
+use flowstate_log::append::{Expect, NewRecord, Part, Target};
+use flowstate_log::record::Subject;
+use serde_json::Value;
+
+use super::changes::{Queued, Turn};
+use crate::error::RecordError;
+use crate::exec::ctx::Place;
+use crate::item::ChangeType;
+use crate::record::{
+    ChangeItem, Fact, ResourceAccessed, ResourceAt, ResourceChanged, ResourceCreated, ResourceDeleted, ResourceNoted,
+    ResourceWritten, StateChanged,
+};
+use crate::scope::Fields;
+
+/// A fact about a resource, without what clients are told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ResourceFact {
+    at: ResourceAt,
+    /// What became of it; `None` if nothing did.
+    change: Option<ChangeType>,
+    fact: Fact,
+}
+
+impl ResourceFact {
+    pub(crate) fn created(at: ResourceAt, state: Fields) -> Self {
+        let state = Value::Object(state);
+        let fact = ResourceCreated {
+            at: at.clone(),
+            state,
+            item: None,
+        };
+        Self::of(at, Some(ChangeType::Created), fact)
+    }
+
+    pub(super) fn changed(at: ResourceAt, change: &StateChanged) -> Self {
+        let fact = ResourceChanged::new(at.clone(), change.clone(), None);
+        Self::of(at, Some(ChangeType::Updated), fact)
+    }
+
+    pub(crate) fn written(at: ResourceAt, text: Bytes) -> Self {
+        let fact = ResourceWritten {
+            at: at.clone(),
+            text,
+            item: None,
+        };
+        Self::of(at, Some(ChangeType::Updated), fact)
+    }
+
+    pub(crate) fn deleted(at: ResourceAt, evicted: bool) -> Self {
+        let fact = ResourceDeleted {
+            at: at.clone(),
+            evicted,
+            item: None,
+        };
+        Self::of(at, Some(ChangeType::Deleted), fact)
+    }
+
+    pub(crate) fn accessed(at: ResourceAt) -> Self {
+        let fact = ResourceAccessed { at: at.clone() };
+        Self::of(at, None, fact)
+    }
+
+    fn of(at: ResourceAt, change: Option<ChangeType>, fact: impl Into<Fact>) -> Self {
+        Self {
+            at,
+            change,
+            fact: fact.into(),
+        }
+    }
+
+    /// The fact with how clients are told of it.
+    fn told(mut self, told: Option<ChangeItem>) -> Fact {
+        match &mut self.fact {
+            Fact::ResourceCreated(ResourceCreated { item, .. })
+            | Fact::ResourceChanged(ResourceChanged { item, .. })
+            | Fact::ResourceWritten(ResourceWritten { item, .. })
+            | Fact::ResourceDeleted(ResourceDeleted { item, .. }) => *item = told,
+            _ => {}
+        }
+        self.fact
+    }
+
+    /// The fact as it is recorded where clients are not told of it.
+    pub(crate) fn into_fact(self) -> Fact {
+        self.fact
+    }
+}
+
+/// Facts to append as one.
+pub(crate) struct ResourceWrite {
+    pub(crate) facts: Vec<ResourceFact>,
+    pub(crate) subject: Subject,
+    /// The user's or project's stream, if it is not the session's.
+    pub(crate) stream: Option<Target>,
+    /// The version that the resource must have.
+    pub(crate) under: Option<u64>,
+    /// Clients are told of what became of it.
+    pub(crate) is_shown: bool,
+}
+
+impl Turn<'_> {
+    /// Queues facts about a resource.
+    pub(crate) async fn resource(&mut self, place: &Place, write: ResourceWrite) -> Result<Queued, RecordError> {
+        let (recorder, state) = (self.recorder, &mut *self.state);
+        let expect = write.under.map(|version| Expect::Version(write.subject, version));
+        let (mut theirs, mut own) = (Vec::<NewRecord>::new(), Vec::new());
+        for fact in write.facts {
+            let change = fact.change.filter(|_| write.is_shown);
+            let item = change.map(|_| recorder.change_item(state, place));
+            if write.stream.is_none() {
+                own.push(recorder.next_record(place.origin(), write.subject, &fact.told(item))?);
+                continue;
+            }
+            if let (Some(change), Some(item)) = (change, item) {
+                let noted = ResourceNoted {
+                    scope: fact.at.scope,
+                    path: fact.at.path().to_owned(),
+                    change,
+                    item,
+                };
+                own.push(recorder.next_record(place.origin(), Subject::NONE, &noted.into())?);
+            }
+            theirs.push(NewRecord {
+                sub: None,
+                ..recorder.next_record(place.origin(), write.subject, &fact.into_fact())?
+            });
+        }
+        let count = own.len() as u64;
+        let parts = match write.stream {
+            None => vec![recorder.part(state, expect, own)],
+            Some(stream) => {
+                let theirs = Part {
+                    stream,
+                    expect: expect.into_iter().collect(),
+                    records: theirs,
+                };
+                let own = (count > 0).then(|| recorder.part(state, None, own));
+                [theirs].into_iter().chain(own).collect()
+            }
+        };
+        let appending = recorder.append(parts).await?;
+        state.count += count;
+        Ok(Queued { appending, count })
+    }
+
+    /// Appends facts that are taken only if the resource has the version that they say, and gives the position of the first.
+    pub(crate) async fn decide_resource(mut self, place: &Place, write: ResourceWrite) -> Result<u64, RecordError> {
+        let queued = self.resource(place, write).await?;
+        self.decided(queued).await
+    }
+
+    /// Queues a fact that nobody waits for.
+    pub(crate) async fn pass_resource(mut self, place: &Place, write: ResourceWrite) -> Result<(), RecordError> {
+        let queued = self.resource(place, write).await?;
+        self.state.queued.push_back(queued.appending);
+        Ok(())
+    }
+}

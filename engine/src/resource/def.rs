@@ -1,0 +1,196 @@
+//! A declared resource or collection without its type.
+
+use std::any::TypeId;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use flowstate_log::record::Subject;
+use futures_util::future::BoxFuture;
+
+use super::client::ClientAccess;
+use super::define::Eviction;
+use super::hooks::Hooks;
+use super::pattern::Pattern;
+use crate::error::BlockError;
+use crate::record::{ResourceAt, ScopeKind, resource_subject};
+use crate::scope::{Fields, ScopeDef, StateProblem};
+use crate::value::Val;
+
+/// Longest name of a resource, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+/// Largest file with a body.
+const CONTENT_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Makes what readers get, of a body and the typed state.
+pub(crate) type Render = Arc<dyn Fn(String, Val) -> BoxFuture<'static, Result<String, BlockError>> + Send + Sync>;
+
+/// See the module.
+pub(crate) struct ResourceDef {
+    pub(crate) name: String,
+    pub(crate) state: ScopeDef,
+    /// Its body until one is written.
+    pub(crate) body: Option<Arc<str>>,
+    pub(crate) render: Option<Render>,
+    pub(crate) read_only: bool,
+    pub(crate) llm_readable: bool,
+    pub(crate) llm_writable: bool,
+    pub(crate) client: Option<ClientAccess>,
+    pub(crate) is_collection: bool,
+    /// `None` also for a collection with a pattern that is none, which no flow can have.
+    pub(crate) collection: Option<CollectionDef>,
+    pub(super) identity: Identity,
+    /// What is wrong with it; reported when a flow with it is built.
+    pub(super) problems: Vec<String>,
+}
+
+pub(crate) struct CollectionDef {
+    pub(crate) pattern: Pattern,
+    pub(crate) max: Option<NonZeroUsize>,
+    pub(crate) eviction: Eviction,
+    pub(crate) hooks: Hooks,
+}
+
+/// The body that a definition says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) enum Initial {
+    #[default]
+    None,
+    Text(Arc<str>),
+    File(PathBuf),
+}
+
+impl Initial {
+    pub(super) fn read(&self) -> Result<Option<Arc<str>>, String> {
+        let path = match self {
+            Self::None => return Ok(None),
+            Self::Text(text) => return Ok(Some(text.clone())),
+            Self::File(path) => path,
+        };
+        let unreadable = |why: String| format!("its content file {} can't be read: {why}", path.display());
+        let bytes = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+        if bytes > CONTENT_FILE_BYTES_MAX {
+            return Err(unreadable(format!(
+                "it has {bytes} bytes, at most {CONTENT_FILE_BYTES_MAX} are allowed"
+            )));
+        }
+        let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Some(text.into()))
+    }
+}
+
+/// What two declarations of one name must agree on. Functions are the same if they are the same code.
+#[derive(PartialEq)]
+pub(crate) struct Identity {
+    pub(super) state_type: TypeId,
+    pub(super) initial: Fields,
+    pub(super) content: Initial,
+    pub(super) render: Option<TypeId>,
+    pub(super) flags: [bool; 3],
+    pub(super) client: Option<ClientAccess>,
+    #[allow(clippy::type_complexity)] // compared only
+    pub(super) collection: Option<(String, Option<usize>, Eviction, [Option<TypeId>; 3])>,
+}
+
+impl ResourceDef {
+    /// What this and another declaration of the name say differently; `None` if they are one.
+    pub(crate) fn conflict(&self, other: &Self) -> Option<&'static str> {
+        let (one, two) = (&self.identity, &other.identity);
+        [
+            (
+                one.collection.is_some() == two.collection.is_some(),
+                "one is a collection",
+            ),
+            (one.collection == two.collection, "its pattern, cap, eviction or hooks"),
+            (one.state_type == two.state_type, "the type of its state"),
+            (one.initial == two.initial, "what its state begins as"),
+            (self.state.is_like(&other.state), "the rules of its state"),
+            (one.content == two.content, "its body to begin with"),
+            (one.render == two.render, "how its body is rendered"),
+            (one.flags == two.flags, "who may read and write it"),
+            (one.client == two.client, "what clients may do with it"),
+        ]
+        .into_iter()
+        .find_map(|(same, what)| (!same).then_some(what))
+    }
+
+    /// Whether a state is of the declared type.
+    pub(crate) fn is_of(&self, state: TypeId) -> bool {
+        self.identity.state_type == state
+    }
+
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Which one it is, in a scope whose flows share it or not.
+    pub(crate) fn at(&self, scope: ScopeKind, flow: Option<String>, key: Option<String>, of: u64) -> ResourceAt {
+        ResourceAt {
+            scope,
+            flow,
+            resource: self.name.clone(),
+            key,
+            of,
+        }
+    }
+
+    pub(crate) fn subject(&self, at: &ResourceAt) -> Subject {
+        resource_subject(at, self.max().is_some())
+    }
+
+    pub(crate) fn max(&self) -> Option<NonZeroUsize> {
+        self.collection.as_ref().and_then(|collection| collection.max)
+    }
+
+    pub(crate) fn eviction(&self) -> Eviction {
+        self.collection
+            .as_ref()
+            .map_or(Eviction::None, |collection| collection.eviction)
+    }
+
+    pub(crate) fn hooks(&self) -> Option<&Hooks> {
+        self.collection.as_ref().map(|collection| &collection.hooks)
+    }
+
+    /// What an instance begins as: valid, with every field.
+    pub(crate) fn beginning(&self, initial: Option<Fields>) -> Result<Fields, StateProblem> {
+        let mut state = self.state.initial.clone();
+        state.extend(initial.unwrap_or_default());
+        self.state.check_whole(&state)?;
+        Ok(state)
+    }
+
+    /// What readers get of a body.
+    pub(crate) async fn rendered(&self, body: String, state: &Fields) -> Result<String, BlockError> {
+        let Some(render) = &self.render else { return Ok(body) };
+        let state = match self.state.typed(state) {
+            Some(Ok(state)) => state,
+            Some(Err(message)) => {
+                let what = format!(
+                    "the stored state of {:?} is not of the declared type: {message}",
+                    self.name
+                );
+                return Err(BlockError::new("state_type", what));
+            }
+            None => return Ok(body),
+        };
+        render(body, state).await
+    }
+}
+
+/// What is wrong with a name: it has to do as the key of a resource.
+pub(super) fn name_problems(what: &str, name: &str) -> Vec<String> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let mut problems = Vec::new();
+    if name.is_empty() || !name.chars().all(allowed) || name.chars().all(|c| c == '.') {
+        problems.push(format!("{what}: a name has letters, digits, `_`, `-` and `.`"));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        problems.push(format!(
+            "{what}: its name is {} bytes long; at most {NAME_BYTES_MAX} are allowed",
+            name.len()
+        ));
+    }
+    problems
+}

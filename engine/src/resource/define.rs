@@ -1,0 +1,330 @@
+//! How resources and collections are declared: builders whose results are values that other crates can export.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use super::client::ClientAccess;
+use super::def::{CollectionDef, Identity, Initial, Render, ResourceDef};
+use super::hooks::{Hooks, InstanceContext};
+use super::template;
+use crate::block::Answer;
+use crate::error::BlockError;
+use crate::scope::{Scope, scope};
+use crate::value::{Data, Val};
+
+/// One resource of a scope.
+pub struct One;
+/// A collection of them, which are made and deleted at run time.
+pub struct Many;
+
+/// A resource: a typed state and a text body, of each session, user or project. See [`resource`].
+pub type Resource<S> = Definition<S, One>;
+/// A collection of resources of one type. See [`collection`].
+pub type Collection<S> = Definition<S, Many>;
+
+/// Who makes room when a collection is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Eviction {
+    /// Nobody: `create` fails.
+    #[default]
+    None,
+    /// Whoever was not asked for longest, by any request. Each request that reads an instance records that once.
+    Lru,
+    /// Whoever was made first.
+    Oldest,
+}
+
+impl Eviction {
+    /// Its name: `none`, `lru`, `oldest`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lru => "lru",
+            Self::Oldest => "oldest",
+        }
+    }
+}
+
+/// Declares a resource whose state is an `S`, which begins as `S::default()`. `name` is what it is called in its scope: letters, digits, `_`, `-` and `.`.
+/// It belongs to whatever scope it is attached to, by [`Scope::resource`] of a flow or by a block that needs it.
+pub fn resource<S: Data + Default>(name: impl Into<String>) -> Resource<S> {
+    Definition::new(name.into(), None)
+}
+
+/// Declares a collection of resources whose states are an `S` each. `pattern` says which keys there are: `files/*` (one level),
+/// `files/**` (any depth) or with parameters, `[topic]/observations`.
+pub fn collection<S: Data + Default>(name: impl Into<String>, pattern: impl Into<String>) -> Collection<S> {
+    let many = CollectionOptions {
+        pattern: pattern.into(),
+        max: None,
+        eviction: Eviction::None,
+        hooks: Hooks::default(),
+    };
+    Definition::new(name.into(), Some(many))
+}
+
+/// A declared resource (`K` is [`One`]) or collection (`K` is [`Many`], and what is said of its content and access holds for each instance).
+/// Cheap to attach; keep it in a `LazyLock`, or make it by a function.
+pub struct Definition<S, K> {
+    options: Options<S>,
+    def: OnceLock<Arc<ResourceDef>>,
+    _kind: PhantomData<fn() -> K>,
+}
+
+struct Options<S> {
+    name: String,
+    scope: Scope<S>,
+    contents: Vec<Initial>,
+    render: Option<(Render, TypeId)>,
+    read_only: bool,
+    llm_readable: bool,
+    llm_writable: bool,
+    client: Option<ClientAccess>,
+    many: Option<CollectionOptions>,
+}
+
+struct CollectionOptions {
+    pattern: String,
+    max: Option<usize>,
+    eviction: Eviction,
+    hooks: Hooks,
+}
+
+impl<S: Data + Default, K> Definition<S, K> {
+    fn new(name: String, many: Option<CollectionOptions>) -> Self {
+        Self {
+            options: Options {
+                name,
+                scope: scope(),
+                contents: Vec::new(),
+                render: None,
+                read_only: false,
+                llm_readable: false,
+                llm_writable: false,
+                client: None,
+                many,
+            },
+            def: OnceLock::new(),
+            _kind: PhantomData,
+        }
+    }
+
+    /// What its state begins as, instead of `S::default()`.
+    pub fn initial(mut self, state: S) -> Self {
+        self.options.scope = self.options.scope.beginning_as(state);
+        self
+    }
+
+    /// Holds every state to the rules that `S` declares with `garde`; see [`Scope::validated`].
+    pub fn validated(mut self) -> Self
+    where
+        S: garde::Validate,
+        S::Context: Default,
+    {
+        self.options.scope = self.options.scope.validated();
+        self
+    }
+
+    /// Allows operations that commute on a field of a state with rules; see [`Scope::commuting`].
+    pub fn commuting(mut self, field: impl Into<String>) -> Self {
+        self.options.scope = self.options.scope.commuting(field);
+        self
+    }
+
+    /// Its body until one is written. An empty text is a body, too.
+    pub fn content(mut self, text: impl Into<String>) -> Self {
+        self.options.contents.push(Initial::Text(text.into().into()));
+        self
+    }
+
+    /// Its body until one is written, from a file, which is read once, when a flow with it is built; relative to the directory of the process.
+    pub fn content_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.contents.push(Initial::File(path.into()));
+        self
+    }
+
+    /// What readers get of the body: made of it and the state, at once or in a future. It should depend on nothing else.
+    pub fn render<F, R, M>(mut self, render: F) -> Self
+    where
+        F: Fn(String, S) -> R + Send + Sync + 'static,
+        R: Answer<String, M>,
+    {
+        let made: Render = Arc::new(move |body, state: Val| {
+            let state = state.get::<S>().cloned();
+            match state {
+                Ok(state) => {
+                    let answer = render(body, state).answer();
+                    Box::pin(answer.get())
+                }
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            }
+        });
+        self.options.render = Some((made, TypeId::of::<F>()));
+        self
+    }
+
+    /// Renders the body as a template with the state's fields; see [`crate::template`].
+    pub fn template(self) -> Self {
+        self.render(|body: String, state: S| template::render(&body, &state).map_err(BlockError::from))
+    }
+
+    /// Refuses every write of the state and the body.
+    pub fn read_only(mut self) -> Self {
+        self.options.read_only = true;
+        self
+    }
+
+    /// A model may read the body, by the tool [`read_resource_content`](crate::read_resource_content), if its generator has that.
+    pub fn llm_readable(mut self) -> Self {
+        self.options.llm_readable = true;
+        self
+    }
+
+    /// A model may write the body, by the tool [`write_resource_content`](crate::write_resource_content), if its generator has that.
+    pub fn llm_writable(mut self) -> Self {
+        self.options.llm_writable = true;
+        self
+    }
+
+    /// What clients may do with it, and that they are told of its changes. Without this they do not know that it exists.
+    pub fn client(mut self, access: ClientAccess) -> Self {
+        self.options.client = Some(access);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    /// What it is, without its type.
+    pub(crate) fn def(&self) -> &Arc<ResourceDef> {
+        self.def.get_or_init(|| Arc::new(self.options.erase()))
+    }
+}
+
+impl<S: Data + Default> Definition<S, Many> {
+    /// At most so many instances, at least 1.
+    pub fn max_instances(mut self, max: usize) -> Self {
+        self.many().max = Some(max);
+        self
+    }
+
+    /// Who makes room when there are that many.
+    pub fn eviction(mut self, eviction: Eviction) -> Self {
+        self.many().eviction = eviction;
+        self
+    }
+
+    /// Called when an instance was made and that is durable. For light work: whoever made it waits. What it panics with is logged.
+    pub fn on_instance_created<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&str, &S, &InstanceContext) + Send + Sync + 'static,
+    {
+        self.many().hooks.created::<S, F>(hook);
+        self
+    }
+
+    /// Called with the state and the one before, for each write of a state of an instance, when that is durable.
+    pub fn on_instance_updated<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&str, &S, &S, &InstanceContext) + Send + Sync + 'static,
+    {
+        self.many().hooks.updated::<S, F>(hook);
+        self
+    }
+
+    /// Called when an instance was deleted, or had to make room, and that is durable.
+    pub fn on_instance_deleted<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&str, &InstanceContext) + Send + Sync + 'static,
+    {
+        self.many().hooks.deleted::<F>(hook);
+        self
+    }
+
+    fn many(&mut self) -> &mut CollectionOptions {
+        self.options.many.get_or_insert_with(|| CollectionOptions {
+            pattern: String::new(),
+            max: None,
+            eviction: Eviction::None,
+            hooks: Hooks::default(),
+        })
+    }
+}
+
+impl<S: Data + Default> Options<S> {
+    fn erase(&self) -> ResourceDef {
+        let kind = if self.many.is_some() { "collection" } else { "resource" };
+        let what = format!("{kind} {:?}", self.name);
+        let mut problems = super::def::name_problems(&what, &self.name);
+        let state = self.scope.clone().erase(&what, &mut problems);
+        if self.contents.len() > 1 {
+            problems.push(format!("{what} has more than one body to begin with"));
+        }
+        let content = self.contents.first().cloned().unwrap_or_default();
+        let body = content.read().unwrap_or_else(|problem| {
+            problems.push(format!("{what}: {problem}"));
+            None
+        });
+        let collection = self.many.as_ref().and_then(|many| many.erase(&what, &mut problems));
+        if let (None, Some(client)) = (&self.many, self.client) {
+            problems.extend(client.problem_of_one().map(|problem| format!("{what}: {problem}")));
+        }
+        let identity = Identity {
+            state_type: TypeId::of::<S>(),
+            initial: state.initial.clone(),
+            content,
+            render: self.render.as_ref().map(|(_, id)| *id),
+            flags: [self.read_only, self.llm_readable, self.llm_writable],
+            client: self.client,
+            collection: self
+                .many
+                .as_ref()
+                .map(|many| (many.pattern.clone(), many.max, many.eviction, many.hooks.identity())),
+        };
+        ResourceDef {
+            name: self.name.clone(),
+            state,
+            body,
+            render: self.render.as_ref().map(|(render, _)| render.clone()),
+            read_only: self.read_only,
+            llm_readable: self.llm_readable,
+            llm_writable: self.llm_writable,
+            client: self.client,
+            is_collection: self.many.is_some(),
+            collection,
+            identity,
+            problems,
+        }
+    }
+}
+
+impl CollectionOptions {
+    fn erase(&self, what: &str, problems: &mut Vec<String>) -> Option<CollectionDef> {
+        if self.max == Some(0) {
+            problems.push(format!("{what} may have no instance: `max_instances` is at least 1"));
+        }
+        if self.eviction != Eviction::None && self.max.is_none() {
+            let eviction = self.eviction.as_str();
+            problems.push(format!(
+                "{what} has the eviction {eviction:?} and no cap: say `.max_instances(n)`"
+            ));
+        }
+        match super::pattern::Pattern::parse(&self.pattern) {
+            Ok(pattern) => Some(CollectionDef {
+                pattern,
+                max: self.max.and_then(NonZeroUsize::new),
+                eviction: self.eviction,
+                hooks: self.hooks.clone(),
+            }),
+            Err(error) => {
+                problems.push(format!("{what}: {error}"));
+                None
+            }
+        }
+    }
+}
