@@ -2,6 +2,8 @@
 //! None of them folds a content delta, so the hot path costs them nothing. Their ids are pinned.
 
 pub(crate) mod items;
+#[cfg(test)]
+mod rebuild;
 pub(crate) mod requests;
 pub(crate) mod resource;
 pub(crate) mod session;

@@ -74,6 +74,7 @@ pub struct Definition<S, K> {
     _kind: PhantomData<fn() -> K>,
 }
 
+#[derive(Clone)]
 struct Options<S> {
     name: String,
     scope: Scope<S>,
@@ -86,11 +87,22 @@ struct Options<S> {
     many: Option<CollectionOptions>,
 }
 
+#[derive(Clone)]
 struct CollectionOptions {
     pattern: String,
     max: Option<usize>,
     eviction: Eviction,
     hooks: Hooks,
+}
+
+impl<S: Clone, K> Clone for Definition<S, K> {
+    fn clone(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            def: self.def.clone(),
+            _kind: PhantomData,
+        }
+    }
 }
 
 impl<S: Data + Default, K> Definition<S, K> {
@@ -114,6 +126,7 @@ impl<S: Data + Default, K> Definition<S, K> {
 
     /// What its state begins as, instead of `S::default()`.
     pub fn initial(mut self, state: S) -> Self {
+        self.def.take();
         self.options.scope = self.options.scope.beginning_as(state);
         self
     }
@@ -124,24 +137,28 @@ impl<S: Data + Default, K> Definition<S, K> {
         S: garde::Validate,
         S::Context: Default,
     {
+        self.def.take();
         self.options.scope = self.options.scope.validated();
         self
     }
 
     /// Allows operations that commute on a field of a state with rules; see [`Scope::commuting`].
     pub fn commuting(mut self, field: impl Into<String>) -> Self {
+        self.def.take();
         self.options.scope = self.options.scope.commuting(field);
         self
     }
 
     /// Its body until one is written. An empty text is a body, too.
     pub fn content(mut self, text: impl Into<String>) -> Self {
+        self.def.take();
         self.options.contents.push(Initial::Text(text.into().into()));
         self
     }
 
     /// Its body until one is written, from a file, which is read once, when a flow with it is built; relative to the directory of the process.
     pub fn content_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.def.take();
         self.options.contents.push(Initial::File(path.into()));
         self
     }
@@ -162,6 +179,7 @@ impl<S: Data + Default, K> Definition<S, K> {
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }
         });
+        self.def.take();
         self.options.render = Some((made, TypeId::of::<F>()));
         self
     }
@@ -173,24 +191,28 @@ impl<S: Data + Default, K> Definition<S, K> {
 
     /// Refuses every write of the state and the body.
     pub fn read_only(mut self) -> Self {
+        self.def.take();
         self.options.read_only = true;
         self
     }
 
     /// A model may read the body, by the tool [`read_resource_content`](crate::read_resource_content), if its generator has that.
     pub fn llm_readable(mut self) -> Self {
+        self.def.take();
         self.options.llm_readable = true;
         self
     }
 
     /// A model may write the body, by the tool [`write_resource_content`](crate::write_resource_content), if its generator has that.
     pub fn llm_writable(mut self) -> Self {
+        self.def.take();
         self.options.llm_writable = true;
         self
     }
 
     /// What clients may do with it, and that they are told of its changes. Without this they do not know that it exists.
     pub fn client(mut self, access: ClientAccess) -> Self {
+        self.def.take();
         self.options.client = Some(access);
         self
     }
@@ -247,6 +269,7 @@ impl<S: Data + Default> Definition<S, Many> {
     }
 
     fn many(&mut self) -> &mut CollectionOptions {
+        self.def.take();
         self.options.many.get_or_insert_with(|| CollectionOptions {
             pattern: String::new(),
             max: None,

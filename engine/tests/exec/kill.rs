@@ -12,7 +12,10 @@ use flowstate_engine::prelude::*;
 use flowstate_engine::record::{
     BlockEnded, BlockStatus, CancelRequested, Fact, ItemCompleted, ItemRecord, RequestInterrupted, ScopeKind, decode,
 };
-use flowstate_engine::{EngineBuilder, Principal, RequestStatus, SnapshotQuery, StateOp, Submission};
+use flowstate_engine::{
+    ClientAccess, EngineBuilder, Eviction, Principal, RequestStatus, SnapshotQuery, StateOp, Submission, collection,
+    resource,
+};
 use flowstate_log::append::{Append, NewRecord, Part, Sub, Target};
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::disk::{Disk, DiskFile};
@@ -61,6 +64,30 @@ fn notes() -> Block<i64, i64> {
 /// Gives what was written down.
 fn recalls() -> Block<i64, i64> {
     handler("recalls").run(|_: i64, ctx: Ctx| async move { Ok(ctx.request_state::<Tally>().get().await?.count) })
+}
+
+/// Writes a body and states of resources of the session and of its user, where one instance makes room for another.
+fn keeps() -> Block<i64, i64> {
+    let notes = resource::<Tally>("notes").client(ClientAccess::new());
+    let files = collection::<Tally>("files", "files/*")
+        .max_instances(2)
+        .eviction(Eviction::Lru)
+        .client(ClientAccess::new());
+    let (plan, kept) = (notes.clone(), files.clone());
+    let keeps = handler("keeps").run(move |n: i64, ctx: Ctx| {
+        let (notes, files) = (plan.clone(), kept.clone());
+        async move {
+            let notes = ctx.resource(&notes)?;
+            notes.state().inc("count", 1).await?;
+            notes.write_content(format!("note {n}")).await?;
+            let files = ctx.collection(&files)?;
+            for key in ["a", "b", "c"] {
+                files.get_or_create(key).await?.state().set(Tally { count: n }).await?;
+            }
+            Ok(n + files.count().await? as i64)
+        }
+    });
+    keeps.session_resource(&notes).user_resource(&files)
 }
 
 fn each(n: i64) -> Vec<i64> {
@@ -147,6 +174,7 @@ fn flows() -> Vec<(&'static str, Block<i64, i64>)> {
                 .then(tick())
                 .build(),
         ),
+        ("resources", s().then(tick()).then(keeps()).then(tick()).build()),
         ("request_state", s().then(notes()).then(tick()).then(recalls()).build()),
         (
             "work_that_outlives",
@@ -288,10 +316,8 @@ async fn count(engine: &Engine) -> Option<Value> {
     Some(shown["session"]["count"].clone())
 }
 
-type Stated = (Kind, Value);
-
-fn stated(record: &Record) -> Stated {
-    (record.kind, serde_json::from_slice(&record.payload).expect("JSON"))
+fn stated(record: &Record) -> (Kind, &[u8]) {
+    (record.kind, &record.payload)
 }
 
 /// Runs the flow to its end and gives its records and the disk's crashes.
