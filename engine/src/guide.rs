@@ -12,6 +12,12 @@ pub mod errors {}
 #[doc = include_str!("../../docs/guide/state.md")]
 pub mod state {}
 
+#[doc = include_str!("../../docs/guide/resources.md")]
+pub mod resources {}
+
+#[doc = include_str!("../../docs/guide/collections.md")]
+pub mod collections {}
+
 #[doc = include_str!("../../docs/guide/items.md")]
 pub mod items {}
 

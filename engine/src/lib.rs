@@ -85,9 +85,9 @@ pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
 pub use resource::{
     ClientAccess, Collection, CollectionRef, ContentVersion, Definition, Eviction, InstanceContext, Key, KeyError,
-    Many, One, Pattern, PatternError, ReadResourceContent, Resource, ResourceContent, ResourceContentWritten,
-    ResourceError, ResourceProblem, ResourceRef, Resources, WriteResourceContent, collection, read_resource_content,
-    resource, template, write_resource_content,
+    KeyProblem, Many, One, Pattern, PatternError, PatternProblem, ReadResourceContent, Resource, ResourceContent,
+    ResourceContentWritten, ResourceError, ResourceProblem, ResourceRef, Resources, StorageKey, WriteResourceContent,
+    collection, read_resource_content, resource, template, write_resource_content,
 };
 pub use scope::{
     Difference, InstanceError, InstanceRef, NoState, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View,

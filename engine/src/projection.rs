@@ -2,12 +2,12 @@
 //! None of them folds a content delta, so the hot path costs them nothing. Their ids are pinned.
 
 pub(crate) mod items;
-#[cfg(test)]
-mod rebuild;
 pub(crate) mod requests;
 pub(crate) mod resource;
 pub(crate) mod session;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

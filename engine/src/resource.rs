@@ -25,9 +25,9 @@ pub use error::{ResourceError, ResourceProblem};
 pub use handle::ResourceRef;
 pub use hooks::InstanceContext;
 pub use instances::CollectionRef;
-pub use key::{Key, KeyError};
+pub use key::{Key, KeyError, KeyProblem, StorageKey};
 pub use lookup::Resources;
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, PatternProblem};
 pub use tools::{
     ReadResourceContent, ResourceContent, ResourceContentWritten, WriteResourceContent, read_resource_content,
     write_resource_content,

@@ -36,6 +36,7 @@
 
 use crate::block::{Block, Generator, Sequencer};
 use crate::flow::Action;
+use crate::resource::{Collection, CollectionRef, Definition, Resource, ResourceRef};
 use crate::scope::{InstanceRef, Scope, StateRef, View};
 
 pub use crate::record::ScopeKind;
@@ -68,6 +69,15 @@ pub type BlockOutput<B> = <B as Gives>::Output;
 pub type StateOf<D> = <D as OfState>::State;
 /// The handle that a block has to such a state: `ctx.session()` and the like give it.
 pub type ContextOf<D> = StateRef<StateOf<D>>;
+
+/// A declared resource or collection.
+pub trait OfResource {
+    /// What a block has of it.
+    type Handle;
+}
+
+/// What a block has of a declared resource or collection: `ctx.resource(..)` and `ctx.collection(..)` give it.
+pub type ResourceContext<D> = <D as OfResource>::Handle;
 
 impl<I, O> Takes for Block<I, O> {
     type Input = I;
@@ -111,4 +121,24 @@ impl<S> OfState for StateRef<S> {
 
 impl<S> OfState for InstanceRef<S> {
     type State = S;
+}
+
+impl<S, K> OfState for Definition<S, K> {
+    type State = S;
+}
+
+impl<S> OfState for ResourceRef<S> {
+    type State = S;
+}
+
+impl<S> OfState for CollectionRef<S> {
+    type State = S;
+}
+
+impl<S> OfResource for Resource<S> {
+    type Handle = ResourceRef<S>;
+}
+
+impl<S> OfResource for Collection<S> {
+    type Handle = CollectionRef<S>;
 }

@@ -2,11 +2,12 @@
 
 use flowstate::engine::model::{Reply, ScriptedModel};
 use flowstate::engine::types::{BlockInput, BlockOutput, StateOf};
-use flowstate::engine::{Scope, Submission};
+use flowstate::engine::{Scope, Submission, resource};
 use flowstate::prelude::*;
 use flowstate::{FlowState, memory};
 use flowstate_exports::{
-    Tally, count_words, flow_of_words, pipeline, session, steps, tally, words_builder, words_so_far,
+    Tally, count_words, flow_of_words, last_words, pipeline, remembers, session, steps, tally, words_builder,
+    words_so_far,
 };
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ async fn an_exported_flow_is_served_beside_others_and_may_be_added_to() {
         .expect("a flow");
     assert_eq!(
         (again.kind(), again.id(), again.describe().actions.len()),
-        ("words", "second", 2)
+        ("words", "second", 3)
     );
     let other = flow("other")
         .action("count", action(pipeline()))
@@ -120,6 +121,50 @@ async fn exported_context_is_read_from_the_state_of_the_flow_that_it_is_in() {
         .map(|asked| asked.messages.iter().map(|message| message.text()).collect())
         .collect();
     assert_eq!(heard, [vec!["first"], vec!["## So far\nwords: 2", "second"]]);
+}
+
+#[tokio::test]
+async fn exported_blocks_bring_their_resources_to_the_flow_that_they_are_in() {
+    let says = handler("says").run(|seen: usize, ctx: Ctx| async move {
+        let last = ctx.resource(&last_words())?.read_content().await?;
+        Ok(json!([seen, last]).to_string())
+    });
+    let chain = sequencer::<String>("chain").then(remembers()).then(says);
+    let mine = flow("mine")
+        .action("ask", action(chain))
+        .instance("default")
+        .expect("a flow");
+    let server = serve([mine, flow_of_words().expect("a flow")]).await;
+    for (flow, action, text, output) in [
+        ("mine", "ask", "one two", json!("[1,\"one two\"]")),
+        ("mine", "ask", "one more", json!("[1,\"one more\"]")),
+        ("mine", "ask", "two", json!("[2,\"two\"]")),
+        ("words", "remember", "three", json!(1)),
+    ] {
+        let submission = Submission {
+            flow: flow.into(),
+            action: action.into(),
+            input: Some(text.into()),
+            user: "ann".into(),
+            session: Some(format!("of {flow}")),
+            ..Submission::default()
+        };
+        let ran = server.engine().run_submission(submission).await.expect("a result");
+        assert_eq!(ran.output, output, "{:?}", ran.error);
+    }
+}
+
+#[test]
+fn a_resource_that_differs_from_the_exported_one_is_found_when_the_flow_is_built() {
+    let other = resource::<Tally>("last-words").content("something else");
+    let error = flow("mine")
+        .action("ask", action(remembers()))
+        .session(scope::<Tally>().resource(&other))
+        .instance("default")
+        .expect_err("they differ");
+    let says =
+        "the flow and block \"remembers\" (action \"ask\") declare the session resource \"last-words\" differently";
+    assert!(error.to_string().contains(says), "{error}");
 }
 
 #[test]

@@ -115,7 +115,7 @@ struct Change {
 
 enum What {
     Created(Fields),
-    Changed(StateChanged),
+    Changed(Box<StateChanged>),
     Written { bytes: u64 },
     Deleted,
     Accessed,
@@ -141,11 +141,11 @@ impl Change {
                 Value::Object(fields) => What::Created(fields),
                 _ => return None,
             },
-            ResourceChanged::KIND => What::Changed(StateChanged {
+            ResourceChanged::KIND => What::Changed(Box::new(StateChanged {
                 op: head.op,
                 base: head.base,
                 ..StateChanged::default()
-            }),
+            })),
             ResourceWritten::KIND => What::Written { bytes },
             ResourceDeleted::KIND => What::Deleted,
             _ => What::Accessed,

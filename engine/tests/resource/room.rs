@@ -81,7 +81,9 @@ async fn whoever_was_not_asked_for_longest_makes_room_also_across_requests_and_r
             "hit" => drop(files.get_or_create("a").await?),
             "read" => drop(first(&files).await?.read_content().await?),
             "write" => drop(first(&files).await?.write_content("again").await?),
-            "inc" => drop(first(&files).await?.state().inc("reads", 1).await?),
+            "inc" => {
+                first(&files).await?.state().inc("reads", 1).await?;
+            }
             "list" => drop(files.list(None).await?),
             "count" => drop(files.count().await?),
             "miss" => drop(files.find("none").await?),

@@ -42,8 +42,8 @@
 //! ```
 
 use flowstate::engine::prompt::{key_values, section, when};
-use flowstate::engine::types::{BlockInput, BlockOutput, ContextOf, StateOf};
-use flowstate::engine::{FlowBuilder, Scope, Sequencer, View};
+use flowstate::engine::types::{BlockInput, BlockOutput, ContextOf, ResourceContext, StateOf};
+use flowstate::engine::{Collection, Eviction, FlowBuilder, Resource, Scope, Sequencer, View, collection, resource};
 use flowstate::prelude::*;
 
 /// What [`count_words`] needs of the session.
@@ -120,9 +120,48 @@ pub fn session() -> Scope<Tally> {
     scope::<Tally>().expose("words")
 }
 
+/// Texts that were seen, each under its first word.
+pub fn seen() -> Collection<Tally> {
+    collection("seen", "seen/*").max_instances(100).eviction(Eviction::Lru)
+}
+
+/// What was said last.
+pub fn last_words() -> Resource<Tally> {
+    resource("last-words").content("nothing yet").llm_readable()
+}
+
+/// The types of their handles, as they follow from the declarations.
+type Seen = ResourceContext<Collection<Tally>>;
+type LastWords = ResourceContext<Resource<Tally>>;
+
+async fn remember(seen: &Seen, last: &LastWords, text: &str) -> Result<usize, BlockError> {
+    let words = StateOf::<Resource<Tally>> {
+        words: u32::try_from(text.split_whitespace().count())?,
+    };
+    last.state().set(words).await?;
+    last.write_content(text).await?;
+    if let Some(first) = text.split_whitespace().next() {
+        seen.get_or_create(first).await?.state().inc("words", 1).await?;
+    }
+    Ok(seen.count().await?)
+}
+
+/// A handler that needs both, and brings them to the flow that it is in. Gives how many it has seen.
+pub fn remembers() -> Block<String, usize> {
+    handler("remembers")
+        .run(|text: String, ctx: Ctx| async move {
+            remember(&ctx.collection(&seen())?, &ctx.resource(&last_words())?, &text).await
+        })
+        .session_resource(&seen())
+        .session_resource(&last_words())
+}
+
 /// A flow to which actions may be added.
 pub fn words_builder() -> FlowBuilder {
-    flow("words").action("count", action(pipeline())).session(session())
+    flow("words")
+        .action("count", action(pipeline()))
+        .action("remember", action(remembers()))
+        .session(session().resource(&last_words()))
 }
 
 /// The flow itself.
