@@ -73,7 +73,7 @@ fn every_source_file_says_what_lives_in_it() {
 }
 
 #[test]
-fn only_six_files_append() {
+fn only_a_few_files_append() {
     let allowed = [
         "api/src/cli/log/import.rs",
         "engine/src/exec/submit/accept.rs",
@@ -81,6 +81,7 @@ fn only_six_files_append() {
         "engine/src/exec/recorder/append.rs",
         "engine/src/exec/recover.rs",
         "engine/src/exec/replay.rs",
+        "engine/src/offline.rs",
     ];
     let mut calls = Vec::new();
     for path in files(&["engine/src", "api/src"], "rs") {
@@ -102,7 +103,7 @@ fn only_six_files_append() {
     expected.sort();
     assert_eq!(
         calls, expected,
-        "records come from what is submitted or cancelled, what a run does, what recovery closes, and from exports; a replay has a log of its own"
+        "records come from what is submitted or cancelled, what a run does, what recovery closes, from exports, and from what a trim must not lose; a replay has a log of its own"
     );
 }
 

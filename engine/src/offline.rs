@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flowstate_log::Log;
-use flowstate_log::error::ViewError;
+use flowstate_log::append::{Append, Expect, NewRecord, Part, Target};
+use flowstate_log::error::{AppendError, ReadError, ViewError};
 use flowstate_log::record::{Kind, Name, NameError, StreamId};
+use flowstate_log::verbs::Trim;
 use flowstate_log::view::View;
 use serde_json::Value;
 
+use crate::error::RecordError;
 use crate::principal::Principal;
 use crate::projection;
 use crate::projection::session::List;
-use crate::record::{RequestAccepted, SessionCreated};
+use crate::record::{DecodeError, Fact, RequestAccepted, ResourceWritten, SessionCreated, decode};
 
 /// Rows that are looked at in one go.
 const ROWS_AT_ONCE: usize = 1_000;
@@ -78,4 +81,73 @@ pub fn renamed_payload(kind: Kind, payload: &Bytes, prefix: &str) -> Bytes {
         }
     }
     serde_json::to_vec(&said).map_or_else(|_| payload.clone(), Bytes::from)
+}
+
+/// Writes the last bodies of a stream's resources anew that lie where `trim` gives everything up, so that they stay. Gives what is then to be given up,
+/// and how many bodies there were. The log must have been opened with [`views`], and no engine may run on it.
+pub async fn carry_bodies(log: &Log, stream: StreamId, trim: Trim) -> Result<(Trim, u64), CarryError> {
+    let tail = log.tail(stream).await?;
+    let trim = match trim {
+        Trim::KeepLast(count) => Trim::Before((tail + 1).saturating_sub(count)),
+        trim => trim,
+    };
+    let bodies: Vec<u64> =
+        projection::resource::read(log, stream, |resources| resources.last_bodies().collect()).await?;
+    let mut carried = 0;
+    for position in bodies {
+        if matches!(trim, Trim::Before(below) if position >= below) {
+            continue;
+        }
+        let records = log.read_positions(stream, &[position]).await?;
+        let Some(record) = records.first().filter(|record| !record.erased) else {
+            continue;
+        };
+        if matches!(trim, Trim::OlderThan(time_us) if record.time_us >= time_us) {
+            continue;
+        }
+        let Fact::ResourceWritten(written) = decode(record)? else {
+            continue;
+        };
+        let fact = Fact::from(ResourceWritten {
+            item: None,
+            carried: true,
+            ..written
+        });
+        let record = NewRecord {
+            kind: fact.kind(),
+            subject: record.subject,
+            sub: None,
+            causation: [0; 16],
+            origin: 0,
+            payload: fact.encode().map_err(|error| RecordError::Encode(error.to_string()))?,
+        };
+        let part = Part {
+            stream: Target::Id(stream),
+            expect: vec![Expect::Exists],
+            records: vec![record],
+        };
+        log.append(Append::of(vec![part])).await?.await?;
+        carried += 1;
+    }
+    Ok((trim, carried))
+}
+
+/// Why a stream's bodies could not be written anew. Nothing was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// The views can't be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The stream can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A body can't be read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A body can't be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A body can't be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }

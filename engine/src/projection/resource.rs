@@ -89,6 +89,12 @@ impl ResourceFold {
         family.get(at.key.as_deref().unwrap_or_default())
     }
 
+    /// Where the last body of each resource lies that has one.
+    pub(crate) fn last_bodies(&self) -> impl Iterator<Item = u64> {
+        let instances = self.families.values().flat_map(Family::all);
+        instances.filter_map(|(_, instance)| instance.bodies.last().copied())
+    }
+
     /// Its state, as far as it is visible.
     pub(crate) fn shown(&self, at: &ResourceAt, subject: Subject) -> Shown<'_> {
         let instance = self
@@ -116,7 +122,7 @@ struct Change {
 enum What {
     Created(Fields),
     Changed(Box<StateChanged>),
-    Written { bytes: u64 },
+    Written { bytes: u64, carried: bool },
     Deleted,
     Accessed,
 }
@@ -130,6 +136,7 @@ impl Change {
             state: Value,
             op: StateOp,
             base: Fields,
+            carried: bool,
         }
         let (head, bytes) = match record.kind == ResourceWritten::KIND {
             true => framed::decode::<Head>(&record.payload).map(|(head, text)| (head, text.len() as u64)),
@@ -146,7 +153,10 @@ impl Change {
                 base: head.base,
                 ..StateChanged::default()
             })),
-            ResourceWritten::KIND => What::Written { bytes },
+            ResourceWritten::KIND => What::Written {
+                bytes,
+                carried: head.carried,
+            },
             ResourceDeleted::KIND => What::Deleted,
             _ => What::Accessed,
         };
@@ -180,6 +190,14 @@ impl ResourceFold {
             self.changed.insert(row(None));
             return;
         }
+        if let What::Written { carried: true, .. } = what {
+            let bodies = family.get_mut(&key).map(|instance| &mut instance.bodies);
+            if let Some((last, before)) = bodies.and_then(|bodies| bodies.split_last_mut()) {
+                *last = position;
+                self.changed.insert(row(Some(before.len() / rows::CHUNK)));
+            }
+            return;
+        }
         self.changed.insert(row(None));
         let bodies = family.touch(&key, position, |instance| {
             match what {
@@ -192,7 +210,7 @@ impl ResourceFold {
                     // What can't be applied changes nothing.
                     let _ = change.apply_to(&mut instance.fields);
                 }
-                What::Written { bytes } => {
+                What::Written { bytes, .. } => {
                     instance.bodies.push(position);
                     instance.body_bytes = bytes;
                     return Some(instance.bodies.len());

@@ -85,6 +85,9 @@ pub struct ResourceWritten {
     /// How clients are told, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<ChangeItem>,
+    /// The body as it was, because the record that has it is about to be given up: no version of its own, and no access.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub carried: bool,
     /// The body from now on: UTF-8.
     #[serde(skip)]
     pub text: Bytes,

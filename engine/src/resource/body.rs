@@ -27,7 +27,7 @@ pub(crate) async fn last(log: &Log, stream: StreamId, at: &ResourceAt) -> Result
     Ok(last.await?)
 }
 
-/// Where all its bodies lie, the first one first.
+/// Where all its bodies lie that were not given up, the first one first.
 pub(crate) async fn versions(
     log: &Log,
     stream: StreamId,
@@ -37,8 +37,10 @@ pub(crate) async fn versions(
         let instance = resources.instance(at);
         instance.map(|instance| instance.bodies.clone()).unwrap_or_default()
     });
+    let oldest = log.oldest(stream).await?;
     let version = |(index, version)| ContentVersion { version, index };
-    Ok(all.await?.into_iter().enumerate().map(version).collect())
+    let all = all.await?.into_iter().enumerate().map(version);
+    Ok(all.filter(|version| version.version >= oldest).collect())
 }
 
 /// The body that the record at this position has.

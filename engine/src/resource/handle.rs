@@ -105,7 +105,8 @@ impl<S> ResourceRef<S> {
         written.map_err(|problem| problem.of(self.path()))
     }
 
-    /// All bodies that were written since it was made, the first one first; what this request has written, too.
+    /// All bodies that were written since it was made, the first one first; what this request has written, too. Not those that were given up with
+    /// their stream's past.
     pub async fn content_versions(&self) -> Result<Vec<ContentVersion>, ResourceError> {
         let read = async {
             self.ctx.durable().await?;

@@ -4,13 +4,14 @@ use std::io::Write;
 
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, ScopeKind};
-use flowstate_engine::{NoState, ResourceProblem, StateProblem, resource};
-use flowstate_log::Options;
+use flowstate_engine::{NoState, Principal, ResourceProblem, StateProblem, offline, resource};
 use flowstate_log::disk::memory::MemoryDisk;
+use flowstate_log::verbs::Trim;
+use flowstate_log::{Log, Options};
 use serde_json::{Value, json};
 
 use crate::support::{engine, go, going, json, open, records, run, to};
-use crate::work::{PLAN, Plan, both, given, on, with};
+use crate::work::{FILES, PLAN, Plan, both, given, on, with};
 
 #[tokio::test]
 async fn a_resource_has_a_typed_state_with_all_operations_and_sees_its_own_writes() {
@@ -369,5 +370,68 @@ async fn requests_at_once_lose_nothing() {
     for ran in futures_util::future::join_all(runs).await {
         assert_eq!(ran, Ok(Value::Null));
     }
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_trimmed_keeps_the_last_body_of_each_resource() {
+    let flow = || {
+        let flow = going("f", |input, ctx| async move {
+            let (plan, files) = (ctx.resource(&PLAN)?, ctx.collection(&FILES)?);
+            if input == json!("write") {
+                for n in 0..200 {
+                    plan.write_content(format!("plan {n}")).await?;
+                }
+                files.get_or_create("a").await?.write_content("of a").await?;
+                plan.state().inc("done", 1).await?;
+            }
+            let versions = plan.content_versions().await?.len();
+            let file = files.get("a").await?.read_content().await?;
+            Ok(json!([
+                plan.read_content().await?,
+                file,
+                versions,
+                plan.state().get().await?.done
+            ]))
+        });
+        let has = scope::<NoState>().resource(&PLAN).resource(&FILES);
+        flow.session(has).instance("default").expect("a flow")
+    };
+    let disk = MemoryDisk::new();
+    let engine = open([flow()], &on(disk.clone())).await;
+    let session = |input: &str| to("f", "ann", "s", json!(input));
+    assert_eq!(
+        run(&engine, session("write")).await,
+        Ok(json!(["plan 199", "of a", 200, 1]))
+    );
+    engine.close().await;
+
+    let mut options = on(disk.clone());
+    options.views = offline::views();
+    for (trim, carried) in [
+        (Trim::KeepLast(1), 2),
+        (Trim::KeepLast(1), 1),
+        (Trim::OlderThan(i64::MAX), 2),
+    ] {
+        let log = Log::open(options.clone()).expect("a log");
+        let name = offline::session_stream(&Principal::default(), "s").expect("a name");
+        let stream = log.stream(&name).await.expect("readable").expect("a session");
+        let trimmed = match trim {
+            // All of it is old, and so is what is written anew.
+            Trim::OlderThan(_) => Trim::OlderThan(log.env().now_us()),
+            trim => trim,
+        };
+        let (trimmed, count) = offline::carry_bodies(&log, stream, trimmed)
+            .await
+            .expect("they are kept");
+        assert_eq!(count, 2, "{trim:?}");
+        log.trim(stream, trimmed).await.expect("it is trimmed");
+        log.close().await;
+    }
+    let engine = open([flow()], &on(disk)).await;
+    assert_eq!(
+        run(&engine, session("read")).await,
+        Ok(json!(["plan 199", "of a", 1, 1]))
+    );
     engine.close().await;
 }

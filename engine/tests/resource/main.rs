@@ -5,6 +5,7 @@ mod contents;
 mod declared;
 mod keys;
 mod llm;
+mod repeat;
 mod room;
 #[allow(dead_code)] // the tests of states use more of it
 #[path = "../state/support.rs"]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use flowstate_engine::offline::carry_bodies;
 use flowstate_log::Log;
 use flowstate_log::env::{Env, SystemEnv};
 use flowstate_log::record::{Name, StreamId};
@@ -82,13 +83,17 @@ async fn trim(log: &Log, name: Option<Name>, what: Trim, out: &Output) -> Result
     let (mut trimmed, mut refused) = (0_u64, 0_u64);
     for (id, name) in streams {
         let oldest_before = log.oldest(id).await?;
-        let left = log.trim(id, what).await;
+        // What resources say last stays, wherever it was written.
+        let left = match carry_bodies(log, id, what).await {
+            Ok((what, _)) => log.trim(id, what).await.map_err(|error| error.to_string()),
+            Err(error) => Err(format!("the bodies of its resources could not be kept: {error}")),
+        };
         let told = Told {
             stream: NameLine::from(&name),
             id: id.to_string(),
             oldest_before,
             oldest: left.as_ref().ok().copied(),
-            error: left.as_ref().err().map(ToString::to_string),
+            error: left.as_ref().err().cloned(),
         };
         match &left {
             Ok(oldest) => trimmed += oldest.saturating_sub(oldest_before),

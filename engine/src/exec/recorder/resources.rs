@@ -44,7 +44,7 @@ impl ResourceFact {
         let fact = ResourceWritten {
             at: at.clone(),
             text,
-            item: None,
+            ..ResourceWritten::default()
         };
         Self::of(at, Some(ChangeType::Updated), fact)
     }

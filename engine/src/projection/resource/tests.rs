@@ -48,7 +48,7 @@ fn written(position: u64, at: &ResourceAt, text: &str) -> Record {
     let fact = ResourceWritten {
         at: at.clone(),
         text: text.to_owned().into(),
-        item: None,
+        ..ResourceWritten::default()
     };
     stated(position, at, fact)
 }
