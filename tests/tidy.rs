@@ -77,6 +77,7 @@ fn only_a_few_files_append() {
     let allowed = [
         "api/src/cli/log/import.rs",
         "engine/src/exec/submit/accept.rs",
+        "engine/src/exec/submit/resource.rs",
         "engine/src/exec/cancel.rs",
         "engine/src/exec/recorder/append.rs",
         "engine/src/exec/recover.rs",
@@ -103,7 +104,7 @@ fn only_a_few_files_append() {
     expected.sort();
     assert_eq!(
         calls, expected,
-        "records come from what is submitted or cancelled, what a run does, what recovery closes, from exports, and from what a trim must not lose; a replay has a log of its own"
+        "records come from what is submitted or cancelled, what clients do to resources, what a run does, what recovery closes, from exports, and from what a trim must not lose; a replay has a log of its own"
     );
 }
 

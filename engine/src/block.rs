@@ -24,6 +24,7 @@ use crate::schema::join;
 use crate::value::Data;
 
 pub use answer::Answer;
+pub(crate) use answer::{Answering, AtOnce, InTime, OrError};
 pub use choice::{Choice, Choices};
 pub use generator::turn;
 pub use generator::{ContextFn, Emission, Generator, History, Repair, SlotMessages, SlotText, context_fn, generator};

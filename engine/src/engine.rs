@@ -2,7 +2,9 @@
 
 mod media;
 mod output;
+mod place;
 mod replay;
+mod resources;
 mod run;
 mod snapshot;
 
@@ -29,7 +31,7 @@ use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoicePr
 
 pub use media::Media;
 pub use run::RunResult;
-pub use snapshot::{ClientDataError, ItemPage, Snapshot, SnapshotQuery};
+pub use snapshot::{ClientDataError, ItemPage, ResourceEntry, Snapshot, SnapshotQuery};
 
 /// How long `close` waits for runs to write their last record.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -313,7 +315,8 @@ impl Engine {
         Ok(summary.map(|summary| SessionDetail { summary, version }))
     }
 
-    /// What clients may see of a session: values derived from its state, and its items. Never the state itself.
+    /// What clients may see of a session: values derived from its states and resources, which resources they may know of, and its
+    /// items. Never a state or a body itself.
     pub async fn snapshot(
         &self,
         principal: &Principal,

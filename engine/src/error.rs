@@ -1,6 +1,7 @@
 //! Errors of the public operations. `kind()` says what the caller should do; an error of a block says it in its code.
 
 mod block;
+mod resource;
 mod typed;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::record::DecodeError;
 
 pub use block::BlockError;
 pub(crate) use block::EXECUTION_ERROR;
+pub use resource::ResourceAccessError;
 pub use typed::{
     AmbiguousBlockName, ErrorType, NetworkError, OutputValidationError, RateLimitError, TimeoutError, ToolError,
 };

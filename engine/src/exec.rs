@@ -1,5 +1,6 @@
 //! From a submission to the last record of its request: submit -> run -> blocks -> recorder -> log, and recover at start.
-//! Only `submit`, `cancel`, `recorder` and `recover` append to the log; a test holds them to it.
+//! Only `submit`, `cancel`, `recorder` and `recover` append to the log; a test holds them to it. What clients do to resources outside of
+//! any request goes through `submit/resource`.
 
 pub(crate) mod cancel;
 mod ctx;

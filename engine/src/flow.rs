@@ -19,6 +19,7 @@ use scopes::ScopeDefs;
 pub(crate) use action::ActionDef;
 pub use action::{Action, action};
 pub use build::{FlowBuilder, flow};
+pub use client_data::ClientValue;
 pub use describe::{ActionDescription, FlowDescription};
 
 /// First segments of paths that the server needs for itself, so no flow may be called so.

@@ -70,23 +70,25 @@ pub use block::{
     context_fn, generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
-    ClientDataError, Engine, EngineBuilder, ItemPage, Media, RequestRef, RunResult, SessionDetail, SessionQuery,
-    Snapshot, SnapshotQuery,
+    ClientDataError, Engine, EngineBuilder, ItemPage, Media, RequestRef, ResourceEntry, RunResult, SessionDetail,
+    SessionQuery, Snapshot, SnapshotQuery,
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,
-    OutputValidationError, Problem, QueryError, RateLimitError, RecordError, RecoverError, ReplayError, RunError,
-    SubmitError, TimeoutError, ToolError,
+    OutputValidationError, Problem, QueryError, RateLimitError, RecordError, RecoverError, ReplayError,
+    ResourceAccessError, RunError, SubmitError, TimeoutError, ToolError,
 };
 pub use exec::hooks::{Completed, ErrorInfo, Errored, Finished, Started, StepErrored};
 pub use exec::{Accepted, Ctx, Replay, Submission};
-pub use flow::{Action, ActionDescription, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow};
+pub use flow::{
+    Action, ActionDescription, ClientValue, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow,
+};
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
 pub use resource::{
     ClientAccess, Collection, CollectionRef, ContentVersion, Definition, Eviction, InstanceContext, Key, KeyError,
     KeyProblem, Many, One, Pattern, PatternError, PatternProblem, ReadResourceContent, Resource, ResourceContent,
-    ResourceContentWritten, ResourceError, ResourceProblem, ResourceRef, Resources, StorageKey, WriteResourceContent,
+    ResourceContentWritten, ResourceError, ResourceProblem, ResourceRef, Resources, ScopeResources, StorageKey, WriteResourceContent,
     collection, read_resource_content, resource, template, write_resource_content,
 };
 pub use scope::{

@@ -24,9 +24,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::block::Answering;
 use crate::error::{BlockError, Problem};
-use crate::flow::client_data::ClientData;
-use crate::resource::{Definition, ResourceDef};
+use crate::flow::ClientValue;
+use crate::flow::client_data::{ClientData, Derive};
+use crate::resource::{Definition, ResourceDef, ScopeResources};
 use crate::schema::deserialize;
 use crate::value::{Data, Val};
 
@@ -89,7 +91,25 @@ impl<S: Data + Default> Scope<S> {
             move |state: &Val| -> Result<Value, BlockError> { Ok(serde_json::to_value(derive(state.get::<S>()?))?) };
         self.client_data.push(ClientData {
             name: name.into(),
-            derive: Arc::new(derive),
+            derive: Derive::OfState(Arc::new(derive)),
+        });
+        self
+    }
+
+    /// Shows clients, under `name`, what `derive` makes of the state and the resources of this scope, and of nothing else: a value that has a
+    /// JSON form, or a future of a `Result` of one. It is asked for each snapshot that wants it, has 5 s, and fails alone.
+    pub fn client_data_with<R, M, F>(mut self, name: impl Into<String>, derive: F) -> Self
+    where
+        R: ClientValue<M>,
+        F: Fn(S, ScopeResources) -> R + Send + Sync + 'static,
+    {
+        let derive = move |state: Val, resources: ScopeResources| match state.take::<S>() {
+            Ok(state) => derive(state, resources).client_value(),
+            Err(error) => Answering::Now(Err(error)),
+        };
+        self.client_data.push(ClientData {
+            name: name.into(),
+            derive: Derive::OfScope(Arc::new(derive)),
         });
         self
     }
@@ -105,7 +125,7 @@ impl<S: Data + Default> Scope<S> {
         self.exposed.push(name.clone());
         self.client_data.push(ClientData {
             name,
-            derive: Arc::new(derive),
+            derive: Derive::OfState(Arc::new(derive)),
         });
         self
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowstate_engine::Snapshot;
+use flowstate_engine::{ResourceEntry, Snapshot};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -56,10 +56,29 @@ pub(crate) struct SnapshotBody {
     /// Always empty: typed clients read through it, but raw state is not theirs.
     state: Map<String, Value>,
     client_data: BTreeMap<String, Map<String, Value>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    resources: BTreeMap<String, BTreeMap<String, SnapshotResource>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<Vec<Item>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pagination: Option<Pagination>,
+}
+
+/// A resource in a snapshot: that it is there.
+#[derive(Debug, Clone, Serialize)]
+struct SnapshotResource {
+    /// Of a collection: how many instances it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+}
+
+impl From<ResourceEntry> for SnapshotResource {
+    fn from(entry: ResourceEntry) -> Self {
+        match entry {
+            ResourceEntry::One => Self { count: None },
+            ResourceEntry::Collection { count } => Self { count: Some(count) },
+        }
+    }
 }
 
 impl From<flowstate_engine::SessionSummary> for SessionSummary {
@@ -94,15 +113,24 @@ impl SnapshotBody {
         let sent = snapshot.items.as_ref().map(Vec::len);
         let pagination = sent.map(|sent| Pagination::new(offset, limit, sent, total));
         let mut client_data = snapshot.client_data;
+        let resources = snapshot.resources.into_iter().map(|(scope, entries)| {
+            let entries = entries.into_iter().map(|(name, entry)| (name, entry.into()));
+            (scope, entries.collect())
+        });
+        let mut resources: BTreeMap<String, BTreeMap<String, SnapshotResource>> = resources.collect();
         // One scope, two names: clients of either generation find it.
         if let Some(project) = client_data.get("project").cloned() {
             client_data.insert("org".to_owned(), project);
+        }
+        if let Some(project) = resources.get("project").cloned() {
+            resources.insert("org".to_owned(), project);
         }
         Self {
             session_id: snapshot.session,
             flow_kind: snapshot.flow,
             state: Map::new(),
             client_data,
+            resources,
             items: snapshot.items.map(|items| items.into_iter().map(Item::from).collect()),
             pagination,
         }

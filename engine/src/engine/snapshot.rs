@@ -1,21 +1,28 @@
 //! What clients may see of a session at once: derived values and a page of items.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flowstate_log::Log;
 use flowstate_log::record::{StreamId, SubStreamId};
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
 use super::media::{Media, audio_bytes, is_stored};
+use super::place::ScopePlace;
 use crate::error::QueryError;
 use crate::exec::Core;
+use crate::flow::Flow;
 use crate::flow::client_data::derive;
 use crate::item::Item;
 use crate::item::open::OpenItems;
 use crate::principal::Principal;
 use crate::projection::items::ItemEntry;
+use crate::projection::resource::ResourceFold;
 use crate::projection::{SessionSummary, items, requests, session, state};
 use crate::record::{Fact, ItemRecord, ScopeKind, decode};
+use crate::resource::{RESOURCE_SCOPES, ResourceDef, ScopeResources};
 use crate::scope::Fields;
 
 /// Records that are read at once.
@@ -52,10 +59,25 @@ pub struct Snapshot {
     pub client_data: BTreeMap<String, Map<String, Value>>,
     /// The entries that could not be made.
     pub client_data_errors: Vec<ClientDataError>,
+    /// Scope to name to what clients are told of a resource; only those that are declared with [`Definition::client`](crate::Definition::client).
+    /// A scope without any is absent.
+    pub resources: BTreeMap<String, BTreeMap<String, ResourceEntry>>,
     /// The page of items, if it was asked for: by time, then by number in their request.
     pub items: Option<Vec<Item>>,
     /// How many items there are on all pages; 0 if none were asked for.
     pub total: usize,
+}
+
+/// What a snapshot tells of a resource that clients may know of. Neither its state nor its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourceEntry {
+    /// That it exists.
+    One,
+    /// That the collection exists.
+    Collection {
+        /// How many instances it has.
+        count: usize,
+    },
 }
 
 /// An entry of the client data that could not be made.
@@ -83,10 +105,11 @@ pub(super) async fn snapshot(
         flow: summary.flow.clone(),
         client_data: BTreeMap::new(),
         client_data_errors: Vec::new(),
+        resources: BTreeMap::new(),
         items: None,
         total: 0,
     };
-    add_client_data(core, principal, stream, &summary, query, &mut snapshot).await?;
+    add_scopes(core, principal, stream, &summary, query, &mut snapshot).await?;
     if let Some(page) = &query.items {
         let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), page)).await?;
         snapshot.items = Some(read_items(&core.log, stream, &entries).await?);
@@ -95,7 +118,8 @@ pub(super) async fn snapshot(
     Ok(Some(snapshot))
 }
 
-async fn add_client_data(
+/// What the scopes show: all of them are looked at at once, so that what is slow in one is waited for with the others.
+async fn add_scopes(
     core: &Core,
     principal: &Principal,
     stream: StreamId,
@@ -111,36 +135,20 @@ async fn add_client_data(
         });
         return Ok(());
     };
-    let user = principal.user_stream(&summary.user).ok();
-    let project = summary.project.as_deref();
-    let project = project.and_then(|project| principal.project_stream(project).ok());
-    for (kind, name) in [
-        (ScopeKind::Session, None),
-        (ScopeKind::User, user),
-        (ScopeKind::Project, project.clone()),
-    ] {
-        let (def, scope) = (flow.scope(kind), kind.as_str());
-        let wanted = |name: &str| match &query.client_data {
-            Some(entries) => entries.iter().any(|entry| entry.0 == scope && entry.1 == name),
-            None => true,
-        };
-        let absent = kind == ScopeKind::Project && project.is_none();
-        if absent || !def.client_data.iter().any(|entry| wanted(&entry.name)) {
-            continue;
+    let places = RESOURCE_SCOPES.into_iter().filter_map(|kind| {
+        let place = ScopePlace::of(principal, stream, summary, kind)?;
+        Some((kind, place))
+    });
+    let shown = places.map(|(kind, place)| of_scope(core, flow, kind, place, query).boxed());
+    for shown in try_join_all(shown).await? {
+        let scope = shown.kind.as_str();
+        if !shown.values.is_empty() {
+            snapshot.client_data.insert(scope.into(), shown.values);
         }
-        let stream = match &name {
-            Some(name) => core.log.stream(name).await?,
-            None => Some(stream),
-        };
-        let stored = match stream {
-            Some(stream) => state::of_flow(&core.log, stream, kind, def.shared, flow.kind()).await?,
-            None => Fields::new(),
-        };
-        let (values, errors) = derive(def, &stored, wanted);
-        if !values.is_empty() {
-            snapshot.client_data.insert(scope.into(), values);
+        if !shown.resources.is_empty() {
+            snapshot.resources.insert(scope.into(), shown.resources);
         }
-        let errors = errors.into_iter().map(|(name, message)| ClientDataError {
+        let errors = shown.errors.into_iter().map(|(name, message)| ClientDataError {
             scope: scope.into(),
             name,
             message,
@@ -148,6 +156,62 @@ async fn add_client_data(
         snapshot.client_data_errors.extend(errors);
     }
     Ok(())
+}
+
+/// What one scope shows.
+struct ScopeShown {
+    kind: ScopeKind,
+    values: Map<String, Value>,
+    errors: Vec<(String, String)>,
+    resources: BTreeMap<String, ResourceEntry>,
+}
+
+async fn of_scope(
+    core: &Core,
+    flow: &Arc<Flow>,
+    kind: ScopeKind,
+    place: ScopePlace,
+    query: &SnapshotQuery,
+) -> Result<ScopeShown, QueryError> {
+    let (def, scope) = (flow.scope(kind), kind.as_str());
+    let wanted = |name: &str| match &query.client_data {
+        Some(entries) => entries.iter().any(|entry| entry.0 == scope && entry.1 == name),
+        None => true,
+    };
+    let asks = def.client_data.iter().any(|entry| wanted(&entry.name));
+    let visible: Vec<&Arc<ResourceDef>> = def.resources().filter(|def| def.client.is_some()).collect();
+    let mut shown = ScopeShown {
+        kind,
+        values: Map::new(),
+        errors: Vec::new(),
+        resources: BTreeMap::new(),
+    };
+    if !asks && visible.is_empty() {
+        return Ok(shown);
+    }
+    let stream = place.stream(&core.log).await?;
+    let resources = ScopeResources::new(core.log.clone(), stream, kind, flow.clone());
+    if asks {
+        let stored = match stream {
+            Some(stream) => state::of_flow(&core.log, stream, kind, def.shared, flow.kind()).await?,
+            None => Fields::new(),
+        };
+        (shown.values, shown.errors) = derive(def, &stored, &resources, &*core.timer, wanted).await;
+    }
+    if !visible.is_empty() {
+        let entry = |fold: &ResourceFold, def: &ResourceDef| match def.is_collection {
+            true => ResourceEntry::Collection {
+                count: resources.count_in(fold, def),
+            },
+            false => ResourceEntry::One,
+        };
+        let entries = resources.read(|fold| {
+            let entries = visible.iter().map(|def| (def.name.clone(), entry(fold, def)));
+            entries.collect()
+        });
+        shown.resources = entries.await?;
+    }
+    Ok(shown)
 }
 
 /// The entries of a page, and how many there are on all pages.

@@ -2,6 +2,7 @@
 
 mod accept;
 mod ids;
+mod resource;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -29,6 +30,7 @@ pub(super) use accept::AcceptedRequest;
 use accept::accept;
 pub(super) use ids::OWN_USER;
 use ids::id_problems;
+pub(crate) use resource::{ClientChange, ClientChangeKind, change};
 
 /// How long a request that is gone on with waits for room on the disk before it tries again.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);

@@ -8,8 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{json_bytes, json_row, single_row};
 use crate::record::{
-    Fact, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, SessionCreated, decode,
+    Fact, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, ResourceChanged, ResourceCreated,
+    ResourceDeleted, ResourceWritten, SessionCreated, decode,
 };
+
+/// Changes of its resources. Those that are in no request are what clients did.
+const RESOURCES: [Kind; 4] = [
+    ResourceCreated::KIND,
+    ResourceChanged::KIND,
+    ResourceWritten::KIND,
+    ResourceDeleted::KIND,
+];
 
 /// Its view.
 pub(crate) const ID: ViewId = ViewId(1);
@@ -32,7 +41,7 @@ pub struct SessionSummary {
     pub flow_id: String,
     /// When it was created: milliseconds since the Unix epoch.
     pub created_ms: i64,
-    /// When a request last began or ended.
+    /// When a request last began or ended, or a client changed a resource.
     pub updated_ms: i64,
     /// The commit of that: unlike its time, no other's.
     pub updated_commit: u64,
@@ -56,7 +65,7 @@ impl View for SessionView {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn folds(&self, kind: Kind) -> bool {
@@ -68,6 +77,18 @@ impl View for SessionView {
             RequestInterrupted::KIND,
         ]
         .contains(&kind)
+            || RESOURCES.contains(&kind)
+    }
+
+    /// Version 1 did not fold resources, which clients could not change then.
+    fn upgrade(&self, stream: StreamId, name: &Name, _version: u32, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
+        let summary: Option<SessionSummary> = single_row(rows)?;
+        Ok(Box::new(SessionFold {
+            stream,
+            principal: name.principal().into(),
+            changed: summary.is_some(),
+            summary,
+        }))
     }
 
     fn empty(&self, stream: StreamId, name: &Name) -> Box<dyn Fold> {
@@ -107,10 +128,19 @@ impl SessionFold {
 
 impl Fold for SessionFold {
     fn apply(&mut self, record: &Record, index: &mut dyn IndexRows) {
-        let Ok(fact) = decode(record) else { return };
+        let is_clients = RESOURCES.contains(&record.kind);
+        // What a request does to resources moves nothing: its end does. Bodies are not read.
+        let fact = match is_clients {
+            true if record.sub.is_some() => return,
+            true => None,
+            false => match decode(record) {
+                Ok(fact) => Some(fact),
+                Err(_) => return,
+            },
+        };
         let now_ms = record.time_us / 1_000;
         let next = match (fact, self.summary.clone()) {
-            (Fact::SessionCreated(created), _) => SessionSummary {
+            (Some(Fact::SessionCreated(created)), _) => SessionSummary {
                 session: created.session,
                 user: created.user,
                 project: created.project,
@@ -122,14 +152,14 @@ impl Fold for SessionFold {
                 latest_request: None,
                 requests: 0,
             },
-            (Fact::RequestAccepted(accepted), Some(summary)) => SessionSummary {
+            (Some(Fact::RequestAccepted(accepted)), Some(summary)) => SessionSummary {
                 updated_ms: now_ms,
                 updated_commit: record.commit,
                 latest_request: Some(accepted.request),
                 requests: summary.requests + 1,
                 ..summary
             },
-            (fact, Some(summary)) if fact.is_terminal() => SessionSummary {
+            (fact, Some(summary)) if fact.as_ref().is_none_or(Fact::is_terminal) => SessionSummary {
                 updated_ms: now_ms,
                 updated_commit: record.commit,
                 ..summary
@@ -221,8 +251,13 @@ pub(crate) async fn read<R: Send>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::projection::testing::{Index, STREAM, as_any, fold, history, keeps_its_rows_over_any_split, name};
+    use crate::projection::testing::{
+        A, Index, STREAM, as_any, fold, history, keeps_its_rows_over_any_split, name, record,
+    };
+    use crate::record::ResourceAccessed;
 
     #[test]
     fn rows_survive_any_split() {
@@ -238,6 +273,59 @@ mod tests {
         assert_eq!((summary.created_ms, summary.updated_ms), (1_000, 16_000));
         assert_eq!(index.0.len(), 2, "one row per list, the old ones are gone");
         assert!(index.0.values().all(|row| *row == json_bytes(&summary)));
+    }
+
+    #[test]
+    fn what_a_client_does_to_a_resource_moves_a_session_and_what_a_request_does_not() {
+        let at = json!({"scope": "session", "resource": "files", "key": "files/a"});
+        let change = |position, sub, kind: Kind| record(position, sub, kind.0, &json!({"at": at}));
+        let after = |more: &[Record]| {
+            let (mut session, mut index) = (SessionView.empty(STREAM, &name()), Index::default());
+            let records = [&history(), more].concat();
+            fold(&SessionView, &mut *session, &records, &mut index);
+            assert_eq!(index.0.len(), 2, "one row per list, the old ones are gone");
+            as_any::<SessionFold>(&*session).summary().expect("a session").clone()
+        };
+        let before = after(&[]);
+        for (number, kind) in (1..).zip(RESOURCES) {
+            let position = history().len() as u64 + number;
+            let sub = Some((A, 100));
+            assert_eq!(after(&[change(position, sub, kind)]), before);
+            let moved = after(&[change(position, None, kind)]);
+            let expected = SessionSummary {
+                updated_ms: moved.updated_ms,
+                updated_commit: moved.updated_commit,
+                ..before.clone()
+            };
+            assert!(moved.updated_commit > before.updated_commit && moved.updated_ms > before.updated_ms);
+            assert_eq!(moved, expected);
+        }
+        assert!(
+            !SessionView.folds(ResourceAccessed::KIND),
+            "what is looked at moves nothing"
+        );
+        // In the stream of a user there is no session to move.
+        let mut user = SessionView.empty(STREAM, &name());
+        fold(
+            &SessionView,
+            &mut *user,
+            &[change(1, None, RESOURCES[0])],
+            &mut Index::default(),
+        );
+        assert!(as_any::<SessionFold>(&*user).summary().is_none());
+    }
+
+    #[test]
+    fn rows_of_version_1_of_a_trimmed_stream_are_taken_over() {
+        let (mut session, mut rows) = (SessionView.empty(STREAM, &name()), Vec::new());
+        fold(&SessionView, &mut *session, &history(), &mut Index::default());
+        session.rows(&mut |row| rows.push(row));
+        let mut upgraded = SessionView
+            .upgrade(STREAM, &name(), 1, rows.clone())
+            .expect("rows of version 1");
+        let mut written = Vec::new();
+        upgraded.changed(&mut |row| written.push(row));
+        assert_eq!(written, rows);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::def::ResourceDef;
 use super::define::Eviction;
 use super::error::ResourceProblem;
@@ -20,6 +22,14 @@ pub(crate) struct Decided {
     pub(crate) version: u64,
     /// Keys of those that make room.
     pub(crate) evicted: Vec<Arc<str>>,
+}
+
+impl Decided {
+    /// The same, and the instance that is made begins with this body.
+    pub(crate) fn with_body(mut self, at: &ResourceAt, text: Bytes) -> Self {
+        self.facts.push(ResourceFact::written(at.clone(), text));
+        self
+    }
 }
 
 /// Makes an instance with this state, which was checked. `Err` if it exists, or if the collection is full.
@@ -67,6 +77,16 @@ pub(crate) fn delete(resources: &ResourceFold, def: &ResourceDef, at: &ResourceA
     let of = instance.created;
     Some(Decided {
         facts: vec![ResourceFact::deleted(ResourceAt { of, ..at.clone() }, false)],
+        version: resources.version(def.subject(at)),
+        evicted: Vec::new(),
+    })
+}
+
+/// Replaces the body of an instance; `None` if there is none.
+pub(crate) fn write(resources: &ResourceFold, def: &ResourceDef, at: &ResourceAt, text: Bytes) -> Option<Decided> {
+    let of = resources.instance(at)?.created;
+    Some(Decided {
+        facts: vec![ResourceFact::written(ResourceAt { of, ..at.clone() }, text)],
         version: resources.version(def.subject(at)),
         evicted: Vec::new(),
     })

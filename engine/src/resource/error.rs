@@ -6,6 +6,7 @@ use flowstate_log::error::{AppendError, ReadError, ViewError};
 
 use super::key::KeyError;
 use crate::error::{BlockError, RecordError};
+use crate::record::ScopeKind;
 use crate::scope::StateProblem;
 
 /// Why a resource was not read, made or written. Nothing of the operation was appended.
@@ -34,6 +35,14 @@ pub enum ResourceProblem {
     Other {
         /// The flow.
         flow: String,
+    },
+    /// Another scope has it than the one whose resources are read.
+    #[error(" is the {}'s, and only those of the {} are read here", .scope.as_str(), .of.as_str())]
+    Elsewhere {
+        /// The scope that has it.
+        scope: ScopeKind,
+        /// The scope whose resources are read.
+        of: ScopeKind,
     },
     /// It is the project's, and the session has none.
     #[error(" belongs to the project, and the session has none")]
@@ -122,7 +131,9 @@ impl ResourceProblem {
     /// Its name, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Undeclared { .. } | Self::Other { .. } | Self::NoProject => "resource_undeclared",
+            Self::Undeclared { .. } | Self::Other { .. } | Self::Elsewhere { .. } | Self::NoProject => {
+                "resource_undeclared"
+            }
             Self::Key(_) => "invalid_resource_key",
             Self::Exists => "resource_exists",
             Self::NotFound => "resource_not_found",
