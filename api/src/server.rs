@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
 use self::guard::Guard;
-use self::routes::{actions, flows, requests, sessions};
+use self::routes::{actions, flows, requests, resources, sessions};
 
 /// What every route works with.
 #[derive(Clone)]
@@ -43,6 +43,16 @@ pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
         .route("/api/flows/sessions", get(sessions::list))
         .route("/api/flows/sessions/{session}", get(sessions::detail))
         .route("/api/flows/sessions/{session}/state", get(sessions::state))
+        .route(
+            "/api/flows/sessions/{session}/resources/{resource}",
+            post(resources::create),
+        )
+        .route(
+            "/api/flows/sessions/{session}/resources/{resource}/{*rest}",
+            get(resources::content)
+                .patch(resources::write)
+                .delete(resources::delete),
+        )
         .merge(ui::routes())
         .fallback(async |uri: Uri| ApiError::NoRoute(uri.path().to_owned()))
         .method_not_allowed_fallback(async |method: Method| ApiError::MethodNotAllowed(method))

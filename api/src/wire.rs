@@ -8,4 +8,5 @@ pub(crate) mod flow;
 pub(crate) mod item;
 pub(crate) mod json;
 pub(crate) mod problem;
+pub(crate) mod resource;
 pub(crate) mod session;

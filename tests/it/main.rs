@@ -5,6 +5,7 @@ mod conversation;
 mod exports;
 mod failures;
 mod real_server;
+mod resources;
 mod resume;
 mod voice;
 

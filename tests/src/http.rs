@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -56,7 +56,12 @@ pub fn get_request(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
 
 /// A POST of these bytes with headers; JSON to a loopback host unless given.
 pub fn post_request(path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
-    let builder = with_headers(Request::post(path), headers);
+    request(Method::POST, path, headers, body)
+}
+
+/// A call of any method with these bytes and headers; JSON to a loopback host unless given.
+pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let builder = with_headers(Request::builder().method(method).uri(path), headers);
     let builder = match headers.iter().any(|(name, _)| *name == "content-type") {
         true => builder,
         false => builder.header(header::CONTENT_TYPE, "application/json"),

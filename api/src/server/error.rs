@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use flowstate_engine::{QueryError, SubmitError};
+use flowstate_engine::{QueryError, ResourceAccessError, SubmitError};
 use flowstate_log::error::{ReadError, Remedy};
 
 use super::body::BODY_BYTES_MAX;
@@ -26,7 +26,7 @@ pub(crate) enum ApiError {
     HostMissing,
     /// The call is for a host that this server does not answer for.
     HostForeign(String),
-    /// A page of another site posts.
+    /// A page of another site posts, or changes something otherwise.
     OriginForeign,
     /// The body is not declared as JSON.
     ContentType,
@@ -50,6 +50,8 @@ pub(crate) enum ApiError {
     UnknownRequest(String),
     /// The engine did not accept a request.
     Submit(SubmitError),
+    /// A resource was not given, or not changed.
+    Resource(ResourceAccessError),
     /// What is stored could not be given.
     Stored(QueryError),
     /// The server is stopping.
@@ -59,6 +61,12 @@ pub(crate) enum ApiError {
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         Self::Submit(error)
+    }
+}
+
+impl From<ResourceAccessError> for ApiError {
+    fn from(error: ResourceAccessError) -> Self {
+        Self::Resource(error)
     }
 }
 
@@ -103,6 +111,17 @@ impl Answer {
         )
     }
 
+    fn unknown_session(session: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "session_not_found",
+            format!(
+                "there is no session {:?}; GET /api/flows/sessions lists them",
+                excerpt(session)
+            ),
+        )
+    }
+
     fn invalid(mut details: Vec<Problem>) -> Self {
         details.truncate(PROBLEMS_MAX);
         let problems: Vec<String> = details
@@ -133,6 +152,16 @@ impl Answer {
     fn broken(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a call failed");
         Self::unavailable("the server's log is closed or failed: try again when the server was restarted")
+    }
+
+    /// The log did not take something.
+    fn refused(remedy: Remedy, message: String) -> Self {
+        match remedy {
+            Remedy::FixRequest => Self::new(StatusCode::BAD_REQUEST, "request_refused", message),
+            Remedy::Retry => Self::unavailable(format!("{message}; try again")),
+            Remedy::Reopen => Self::broken(&message),
+            Remedy::Report => Self::internal(&message),
+        }
     }
 
     fn unavailable(error: impl Into<String>) -> Self {
@@ -183,7 +212,7 @@ impl From<ApiError> for Answer {
             ApiError::OriginForeign => Self::new(
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
-                "pages of another origin may not post here; allow theirs with --allow-origin or FLOWSTATE_ALLOW_ORIGIN",
+                "pages of another origin may not change anything here; allow theirs with --allow-origin or FLOWSTATE_ALLOW_ORIGIN",
             ),
             ApiError::ContentType => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -213,14 +242,7 @@ impl From<ApiError> for Answer {
             ApiError::BodyInvalid(message) => Self::new(StatusCode::BAD_REQUEST, "invalid_body", message),
             ApiError::Fields(problems) => Self::invalid(problems),
             ApiError::UnknownFlow(kind) => Self::unknown_flow(&kind),
-            ApiError::UnknownSession(session) => Self::new(
-                StatusCode::NOT_FOUND,
-                "session_not_found",
-                format!(
-                    "there is no session {:?}; GET /api/flows/sessions lists them",
-                    excerpt(&session)
-                ),
-            ),
+            ApiError::UnknownSession(session) => Self::unknown_session(&session),
             ApiError::UnknownRequest(request) => Self::new(
                 StatusCode::NOT_FOUND,
                 "request_not_found",
@@ -230,6 +252,7 @@ impl From<ApiError> for Answer {
                 ),
             ),
             ApiError::Submit(error) => error.into(),
+            ApiError::Resource(error) => error.into(),
             ApiError::Stored(error) => error.into(),
             ApiError::Stopping => Self::unavailable("the server is stopping: try again when it is back"),
         }
@@ -266,12 +289,42 @@ impl From<SubmitError> for Answer {
                 "request_id_taken",
                 format!("{message}; send a new requestId, or none"),
             ),
-            SubmitError::Unavailable { remedy, .. } => match remedy {
-                Remedy::FixRequest => Self::new(StatusCode::BAD_REQUEST, "request_refused", message),
-                Remedy::Retry => Self::unavailable(format!("{message}; try again")),
-                Remedy::Reopen => Self::broken(&message),
-                Remedy::Report => Self::internal(&message),
-            },
+            SubmitError::Unavailable { remedy, .. } => Self::refused(remedy, message),
+        }
+    }
+}
+
+impl From<ResourceAccessError> for Answer {
+    fn from(error: ResourceAccessError) -> Self {
+        use ResourceAccessError as Error;
+        let message = excerpt(&error.to_string());
+        match error {
+            Error::UnknownSession(session) => Self::unknown_session(&session),
+            Error::UnknownFlow(kind) => Self::unknown_flow(&kind),
+            Error::UnknownResource(_) | Error::NotFound { .. } | Error::ContentGone { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "resource_not_found", message)
+            }
+            Error::NotACollection(_) => Self::new(StatusCode::BAD_REQUEST, "not_a_collection", message),
+            Error::IsACollection(_) => Self::new(StatusCode::BAD_REQUEST, "is_a_collection", message),
+            Error::Topic(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_topic", message),
+            Error::NotGranted { .. } => Self::new(StatusCode::FORBIDDEN, "resource_not_granted", message),
+            Error::ReadOnly(_) => Self::new(StatusCode::FORBIDDEN, "resource_read_only", message),
+            Error::NotTheSessions { .. } => Self::new(StatusCode::NOT_IMPLEMENTED, "scope_not_supported", message),
+            Error::Exists { .. } => Self::new(StatusCode::CONFLICT, "resource_exists", message),
+            Error::Full { .. } => Self::new(StatusCode::CONFLICT, "collection_full", message),
+            Error::Contended { .. } => Self::new(StatusCode::CONFLICT, "contended", message),
+            Error::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "content_too_large", message),
+            // Mistakes of the flow: what its functions said is for the operator.
+            Error::Beginning(_) | Error::Render(_) | Error::RenderTime { .. } => {
+                tracing::error!(%error, "a call failed");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the resource's definition failed; the server's diagnostics say how",
+                )
+            }
+            Error::Query(error) => error.into(),
+            Error::Unavailable { remedy, .. } => Self::refused(remedy, message),
         }
     }
 }

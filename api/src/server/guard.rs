@@ -1,4 +1,4 @@
-//! Who may talk to the server from a browser: the `Host` that was asked for, the `Origin` of a page that posts, and CORS for configured pages.
+//! Who may talk to the server from a browser: the `Host` that was asked for, the `Origin` of a page that changes something, and CORS for configured pages.
 //! A server on the loopback address is reachable from every page that the user opens; these checks are what keeps those pages out.
 //! What a body may be is in `server/body`.
 
@@ -159,7 +159,10 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 const PREFLIGHT: [(HeaderName, &str); 3] = [
-    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+    (
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        "GET, POST, PATCH, DELETE, OPTIONS",
+    ),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         "content-type, accept, last-event-id, x-tenant-id, authorization",
@@ -179,7 +182,7 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
 
     let mut response = match page {
-        Page::Foreign if request.method() == Method::POST => ApiError::OriginForeign.into_response(),
+        Page::Foreign if !request.method().is_safe() => ApiError::OriginForeign.into_response(),
         Page::Configured if is_preflight => (StatusCode::NO_CONTENT, PREFLIGHT).into_response(),
         Page::None | Page::Own | Page::Configured | Page::Foreign => next.run(request).await,
     };

@@ -3,6 +3,7 @@
 pub(crate) mod actions;
 pub(crate) mod flows;
 pub(crate) mod requests;
+pub(crate) mod resources;
 pub(crate) mod sessions;
 
 use std::collections::HashMap;
