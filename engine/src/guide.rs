@@ -38,3 +38,6 @@ pub mod providers {}
 
 #[doc = include_str!("../../docs/guide/voice.md")]
 pub mod voice {}
+
+#[doc = include_str!("../../docs/guide/client_data.md")]
+pub mod client_data {}
