@@ -88,8 +88,8 @@ pub use projection::{RequestRow, RequestStatus, SessionSummary};
 pub use resource::{
     ClientAccess, Collection, CollectionRef, ContentVersion, Definition, Eviction, InstanceContext, Key, KeyError,
     KeyProblem, Many, One, Pattern, PatternError, PatternProblem, ReadResourceContent, Resource, ResourceContent,
-    ResourceContentWritten, ResourceError, ResourceProblem, ResourceRef, Resources, ScopeResources, StorageKey, WriteResourceContent,
-    collection, read_resource_content, resource, template, write_resource_content,
+    ResourceContentWritten, ResourceError, ResourceProblem, ResourceRef, Resources, ScopeResources, StorageKey,
+    WriteResourceContent, collection, read_resource_content, resource, template, write_resource_content,
 };
 pub use scope::{
     Difference, InstanceError, InstanceRef, NoState, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View,

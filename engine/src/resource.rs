@@ -37,5 +37,4 @@ pub use tools::{
 
 pub(crate) use decide::Decided;
 pub(crate) use def::ResourceDef;
-pub(crate) use key::StorageKey;
 pub(crate) use lookup::SCOPES as RESOURCE_SCOPES;

@@ -16,7 +16,7 @@ use super::hooks;
 use super::recorder::Recorder;
 use super::resources::RunResources;
 use super::run::Run;
-use super::scopes::RunScope;
+use super::scopes::{RunScope, Told};
 use crate::block::History;
 use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
@@ -192,6 +192,11 @@ impl Ctx {
     /// A resource in one of the run's scopes.
     pub(crate) fn resource_scope(&self, around: &RunScope, at: ResourceAt, subject: Subject) -> RunScope {
         around.of_resource(at, subject, &self.run.core.latest, self.run.recorder.stream())
+    }
+
+    /// What all runs know of a subject in a scope's stream.
+    pub(crate) fn told(&self, scope: &RunScope, subject: Subject) -> Arc<Told> {
+        scope.told(subject, &self.run.core.latest, self.run.recorder.stream())
     }
 
     /// Where the final records of what a model may see of the session lie, by request: the newest `turns_max` of them, and

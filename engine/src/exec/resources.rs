@@ -1,11 +1,12 @@
 //! The resources that a run has touched: what it knows of each, and what it has told the log of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use flowstate_log::error::{AppendError, ReadError};
+use flowstate_log::record::Subject;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,12 +15,13 @@ use super::recorder::{ResourceFact, ResourceWrite};
 use super::scopes::RunScope;
 use crate::error::RecordError;
 use crate::projection::resource::{self, ResourceFold};
-use crate::record::{ResourceAt, ScopeKind};
+use crate::record::{ResourceAt, ScopeKind, resource_subject};
 use crate::resource::{Decided, Eviction, InstanceContext, ResourceDef, ResourceProblem};
 use crate::scope::{Fields, ResourceMark};
 
-/// So many resources are written before what the run knows of them is let go: it waits then until that is visible.
+/// So many resources, and bytes of bodies, are written before what the run knows of them is let go: it waits then until that is visible.
 const WRITTEN_MAX: usize = 1_024;
+const BODIES_BYTES_MAX: usize = 8 << 20;
 /// How often a change of a collection is worked out again because others were first.
 const ATTEMPTS_MAX: u32 = 64;
 
@@ -28,10 +30,10 @@ pub(crate) struct RunResource {
     def: Arc<ResourceDef>,
     at: ResourceAt,
     scope: RunScope,
-    /// The last body that this run wrote, and the position of its record.
+    /// The last body that this run wrote, and the position of its record, until that is visible.
     body: Mutex<Option<(u64, Bytes)>>,
-    /// The run keeps it, because it has written it.
-    is_kept: AtomicBool,
+    /// How often the run has written it.
+    writes: AtomicU64,
 }
 
 impl RunResource {
@@ -62,7 +64,9 @@ impl RunResource {
     /// Waits until a change is durable, and tells the hook.
     pub(crate) async fn tell_updated(&self, ctx: &Ctx, before: &Fields, after: &Fields) -> Result<(), RecordError> {
         ctx.durable().await?;
-        if let Some(hooks) = self.def.hooks() {
+        // Who was deleted meanwhile was not changed.
+        let is_there = self.scope.catch_up(ctx).await.is_ok();
+        if let Some(hooks) = self.def.hooks().filter(|_| is_there) {
             let context = ctx.instance_context(&self.def, self.at.scope);
             hooks.tell_updated(self.at.path(), before, after, &self.def.state, &context);
         }
@@ -83,6 +87,7 @@ impl RunResource {
         }
         self.scope.catch_up(ctx).await?;
         let text = Bytes::from(text);
+        let bytes = text.len();
         let write = self.write(vec![ResourceFact::written(self.at.clone(), text.clone())], None);
         let recorder = ctx.recorder();
         let queued = recorder.turn().await?.resource(ctx.place(), write).await?;
@@ -93,14 +98,14 @@ impl RunResource {
                 *body = Some((position, text));
             }
         }
-        ctx.run_resources().wrote(ctx, self).await?;
+        ctx.run_resources().wrote(ctx, self, bytes).await?;
         Ok(position)
     }
 
-    fn write(&self, facts: Vec<ResourceFact>, under: Option<u64>) -> ResourceWrite {
+    fn write(&self, facts: Vec<ResourceFact>, under: Option<(Subject, u64)>) -> ResourceWrite {
+        let facts = facts.into_iter().map(|fact| (fact.subject(&self.def), fact));
         ResourceWrite {
-            facts,
-            subject: self.scope.subject,
+            facts: facts.collect(),
             stream: self.scope.target(),
             under,
             is_shown: self.def.client.is_some(),
@@ -113,9 +118,17 @@ impl RunResource {
 pub(crate) struct RunResources {
     known: Mutex<HashMap<ResourceAt, Weak<RunResource>>>,
     /// Those that the run has written, until that is visible.
-    written: Mutex<Vec<Arc<RunResource>>>,
+    written: Mutex<Written>,
     /// Hashes of the instances whose access this request has recorded.
     accessed: Mutex<HashSet<u64>>,
+}
+
+#[derive(Default)]
+struct Written {
+    /// With how often each was written.
+    resources: HashMap<ResourceAt, (Arc<RunResource>, u64)>,
+    /// Of bodies that were written since all of it was visible.
+    bytes: usize,
 }
 
 impl RunResources {
@@ -127,61 +140,96 @@ impl RunResources {
         }
     }
 
-    /// What is known of a resource.
+    /// What is known of a resource; `Err` if it is the project's of a session that has none.
     pub(crate) fn get(
         &self,
         ctx: &Ctx,
         def: &Arc<ResourceDef>,
         at: ResourceAt,
     ) -> Result<Arc<RunResource>, ResourceProblem> {
+        match ctx.scope(at.scope) {
+            Some(around) => Ok(self.within(ctx, around, def, at)),
+            None => Err(ResourceProblem::NoProject),
+        }
+    }
+
+    /// The same of one that was listed: its scope is there.
+    pub(crate) fn known(&self, ctx: &Ctx, def: &Arc<ResourceDef>, at: ResourceAt) -> Arc<RunResource> {
+        let session = || ctx.scope(ScopeKind::Session).expect("a run has a session");
+        self.within(ctx, ctx.scope(at.scope).unwrap_or_else(session), def, at)
+    }
+
+    fn within(&self, ctx: &Ctx, around: &RunScope, def: &Arc<ResourceDef>, at: ResourceAt) -> Arc<RunResource> {
         let mut known = self.known.lock();
         if let Some(resource) = known.get(&at).and_then(Weak::upgrade) {
-            return Ok(resource);
+            return resource;
         }
-        let around = ctx.scope(at.scope).ok_or(ResourceProblem::NoProject)?;
         let resource = Arc::new(RunResource {
             def: def.clone(),
-            scope: ctx.resource_scope(around, at.clone(), def.subject(&at)),
+            scope: ctx.resource_scope(around, at.clone(), resource_subject(&at)),
             at: at.clone(),
             body: Mutex::default(),
-            is_kept: AtomicBool::new(false),
+            writes: AtomicU64::new(0),
         });
         if known.len() >= WRITTEN_MAX && known.len().is_power_of_two() {
             known.retain(|_, resource| resource.strong_count() > 0);
         }
         known.insert(at, Arc::downgrade(&resource));
-        Ok(resource)
+        resource
     }
 
-    /// The run has written a resource: what it knows of it is kept until that is visible. The write counts as its access.
-    pub(crate) async fn wrote(&self, ctx: &Ctx, resource: &Arc<RunResource>) -> Result<(), RecordError> {
-        if resource.is_kept.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
+    /// The run has written a resource, with so many bytes of a body: what it knows of it is kept until that is visible. The write counts as its access.
+    pub(crate) async fn wrote(&self, ctx: &Ctx, resource: &Arc<RunResource>, bytes: usize) -> Result<(), RecordError> {
         if resource.def.eviction() == Eviction::Lru {
             self.accessed.lock().insert(hash(&resource.at));
         }
         let full = {
             let mut written = self.written.lock();
-            written.push(resource.clone());
-            (written.len() > WRITTEN_MAX).then(|| std::mem::take(&mut *written))
+            let writes = resource.writes.fetch_add(1, Ordering::AcqRel) + 1;
+            match written.resources.get_mut(&resource.at) {
+                Some((_, known)) => *known = writes,
+                None => drop(
+                    written
+                        .resources
+                        .insert(resource.at.clone(), (resource.clone(), writes)),
+                ),
+            }
+            written.bytes += bytes;
+            let is_full = written.resources.len() > WRITTEN_MAX || written.bytes > BODIES_BYTES_MAX;
+            is_full.then(|| {
+                written.bytes = 0;
+                written.resources.clone()
+            })
         };
-        if let Some(full) = full {
-            // Whoever writes one of them from now on keeps it again.
-            full.iter()
-                .for_each(|resource| resource.is_kept.store(false, Ordering::Release));
-            ctx.durable().await?;
+        let Some(full) = full else { return Ok(()) };
+        ctx.durable().await?;
+        let mut written = self.written.lock();
+        for (at, (resource, writes)) in full {
+            // What was written meanwhile is not visible yet.
+            if written.resources.get(&at).is_some_and(|(_, known)| *known == writes) {
+                written.resources.remove(&at);
+                *resource.body.lock() = None;
+            }
         }
         Ok(())
     }
 
     /// Records that an instance was asked for, if that counts and this request has not said so yet.
     pub(crate) async fn access(&self, ctx: &Ctx, resource: &RunResource) -> Result<(), RecordError> {
-        if resource.def.eviction() != Eviction::Lru || !self.accessed.lock().insert(hash(&resource.at)) {
+        let (hash, is_known) = (hash(&resource.at), |hash| self.accessed.lock().contains(hash));
+        if resource.def.eviction() != Eviction::Lru || is_known(&hash) {
+            return Ok(());
+        }
+        // Whoever else asks for it waits until that is recorded.
+        let turn = ctx.recorder().turn().await?;
+        if is_known(&hash) {
             return Ok(());
         }
         let write = resource.write(vec![ResourceFact::accessed(resource.at.clone())], None);
-        ctx.recorder().turn().await?.pass_resource(ctx.place(), write).await
+        let queued = || {
+            self.accessed.lock().insert(hash);
+        };
+        turn.pass_resource(ctx.place(), write, queued).await
     }
 
     /// Appends what `decide` works out from what is visible, again if others were first. Durable on return. Gives the position of the first
@@ -192,6 +240,9 @@ impl RunResources {
         resource: &RunResource,
         decide: impl Fn(&ResourceFold) -> Result<Option<Decided>, ResourceProblem> + Send + Sync,
     ) -> Result<Option<(u64, Decided)>, ResourceProblem> {
+        let subject = resource.def.instances_subject(&resource.at);
+        let told = ctx.told(&resource.scope, subject);
+        let _turn = told.turn.lock().await;
         for _ in 0..ATTEMPTS_MAX {
             // What this run has appended is part of it.
             ctx.durable().await?;
@@ -202,7 +253,7 @@ impl RunResources {
             };
             let Some(mut decided) = decided else { return Ok(None) };
             let facts = std::mem::take(&mut decided.facts);
-            let write = resource.write(facts, Some(decided.version));
+            let write = resource.write(facts, Some(decided.under));
             let turn = ctx.recorder().turn().await?;
             match turn.decide_resource(ctx.place(), write).await {
                 Ok(first) => {

@@ -14,8 +14,8 @@ use crate::flow::Flow;
 use crate::projection::resource;
 use crate::projection::state::{self, Shown};
 use crate::record::{ResourceAt, ScopeKind, StateChanged};
+use crate::scope::StateProblem;
 use crate::scope::overlay::Overlay;
-use crate::scope::{Fields, StateProblem};
 
 /// One state.
 pub(crate) struct RunScope {
@@ -26,8 +26,8 @@ pub(crate) struct RunScope {
     pub(crate) overlay: Mutex<Overlay>,
     /// The user's or project's stream; the others lie in the session's.
     stream: Option<Name>,
-    /// The highest version that any run of this engine was told of.
-    latest: Arc<AtomicU64>,
+    /// What all runs of this engine know of it.
+    latest: Arc<Told>,
     /// The resource whose state it is, if it is one's.
     resource: Option<ResourceAt>,
 }
@@ -87,7 +87,7 @@ impl Scopes {
 impl RunScope {
     /// The state of a resource in this scope, whose session has this stream.
     pub(super) fn of_resource(&self, at: ResourceAt, subject: Subject, latest: &Latest, session: StreamId) -> Self {
-        let place = self.stream.clone().map_or(Place::Session(session), Place::Other);
+        let place = self.place(session);
         Self {
             kind: self.kind,
             subject,
@@ -97,6 +97,15 @@ impl RunScope {
             latest: latest.of(place, subject),
             resource: Some(at),
         }
+    }
+
+    /// What all runs know of another subject of its stream.
+    pub(super) fn told(&self, subject: Subject, latest: &Latest, session: StreamId) -> Arc<Told> {
+        latest.of(self.place(session), subject)
+    }
+
+    fn place(&self, session: StreamId) -> Place {
+        self.stream.clone().map_or(Place::Session(session), Place::Other)
     }
 
     /// Where its records lie; `None` if there are none yet.
@@ -117,13 +126,17 @@ impl RunScope {
         self.stream.clone().map(Target::Name)
     }
 
+    fn is_instance(&self) -> bool {
+        self.resource.as_ref().is_some_and(|at| at.key.is_some())
+    }
+
     /// Takes in what is visible.
     pub(crate) async fn catch_up(&self, ctx: &Ctx) -> Result<(), StateProblem> {
         if self.is_the_runs() {
             return Ok(());
         }
         let log = ctx.log();
-        let is_instance = self.resource.as_ref().is_some_and(|at| at.key.is_some());
+        let is_instance = self.is_instance();
         let Some(stream) = self.stream(ctx).await? else {
             self.overlay.lock().catch_up(Shown::NOTHING);
             return if is_instance { Err(StateProblem::Gone) } else { Ok(()) };
@@ -151,7 +164,8 @@ impl RunScope {
 
     /// The same for an operation that commutes, which may go on from what is known while others of the run are on their way.
     pub(crate) async fn be_close(&self, ctx: &Ctx) -> Result<(), StateProblem> {
-        let is_close = self.overlay.lock().is_close();
+        // Of an instance, it has to be there.
+        let is_close = !self.is_instance() && self.overlay.lock().is_close();
         match is_close {
             true => Ok(()),
             false => self.catch_up(ctx).await,
@@ -165,27 +179,19 @@ impl RunScope {
     }
 
     /// Takes in a record of this run that has its position, appended `under` a version or not. Gives what the run knows then.
-    /// With `keeps`, what it knew before, too.
-    pub(crate) fn sequenced(
-        &self,
-        position: u64,
-        change: Arc<StateChanged>,
-        under: bool,
-        keeps: bool,
-    ) -> (MutexGuard<'_, Overlay>, Option<Fields>) {
-        self.latest.fetch_max(position, Ordering::AcqRel);
+    pub(crate) fn sequenced(&self, position: u64, change: Arc<StateChanged>, under: bool) -> MutexGuard<'_, Overlay> {
+        self.latest.version.fetch_max(position, Ordering::AcqRel);
         let mut overlay = self.overlay.lock();
-        let before = keeps.then(|| overlay.fields().clone());
         match self.is_the_runs() {
             true => overlay.sequenced(position),
             false => overlay.wrote(position, change, under),
         }
-        (overlay, before)
+        overlay
     }
 
     /// Whether no run was told of a later version: what looked at this one missed nothing that had returned to anybody.
     pub(crate) fn is_latest(&self, version: u64) -> bool {
-        self.latest.load(Ordering::Acquire) <= version
+        self.latest.version.load(Ordering::Acquire) <= version
     }
 }
 
@@ -209,9 +215,18 @@ enum Place {
 #[derive(Default)]
 pub(crate) struct Latest(Mutex<Known>);
 
+/// What the runs of an engine know of one subject.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// The highest version that one of them was told of.
+    version: AtomicU64,
+    /// Held by whoever works out what it becomes, until that is visible: what others would work out meanwhile would be refused.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
 #[derive(Default)]
 struct Known {
-    states: HashMap<(Place, Subject), Weak<AtomicU64>>,
+    states: HashMap<(Place, Subject), Weak<Told>>,
     /// At so many those that no run has are let go.
     sweep_at: usize,
 }
@@ -220,7 +235,12 @@ struct Known {
 const SWEEP_MIN: usize = 1_024;
 
 impl Latest {
-    fn of(&self, place: Place, subject: Subject) -> Arc<AtomicU64> {
+    /// Of a subject in a session's stream.
+    pub(crate) fn of_session(&self, session: StreamId, subject: Subject) -> Arc<Told> {
+        self.of(Place::Session(session), subject)
+    }
+
+    fn of(&self, place: Place, subject: Subject) -> Arc<Told> {
         let mut known = self.0.lock();
         if known.states.len() >= known.sweep_at {
             known.states.retain(|_, latest| latest.strong_count() > 0);

@@ -89,6 +89,12 @@ impl ResourceFold {
         family.get(at.key.as_deref().unwrap_or_default())
     }
 
+    /// The same, if it is the one that `at.of` says.
+    pub(crate) fn of(&self, at: &ResourceAt) -> Option<&Instance> {
+        self.instance(at)
+            .filter(|instance| at.of == 0 || instance.created == at.of)
+    }
+
     /// Where the last body of each resource lies that has one.
     pub(crate) fn last_bodies(&self) -> impl Iterator<Item = u64> {
         let instances = self.families.values().flat_map(Family::all);
@@ -97,9 +103,7 @@ impl ResourceFold {
 
     /// Its state, as far as it is visible.
     pub(crate) fn shown(&self, at: &ResourceAt, subject: Subject) -> Shown<'_> {
-        let instance = self
-            .instance(at)
-            .filter(|instance| at.of == 0 || instance.created == at.of);
+        let instance = self.of(at);
         Shown {
             fields: instance.map(|instance| &instance.fields),
             version: self.version(subject),

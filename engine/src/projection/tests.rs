@@ -41,7 +41,7 @@ fn stated((_, what, key, n, back): Step, tail: u64) -> (Fact, Subject) {
         ..ResourceAt::default()
     };
     let op = |n: i64| serde_json::from_value(json!({"inc": {"n": n}})).expect("an operation");
-    let subject = resource_subject(&at, key % 2 == 0);
+    let subject = resource_subject(&at);
     let fact: Fact = match what {
         0 | 1 => {
             let op = match key {

@@ -18,7 +18,7 @@ pub struct ResourceAt {
     /// Of a user or project: the kind of flow whose resource it is; absent if all flows share it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<String>,
-    /// Name of the resource or collection.
+    /// Name of the resource, or pattern of the collection.
     pub resource: String,
     /// Of a collection: which of its instances, as `files/readme.md`.
     #[serde(skip_serializing_if = "Option::is_none")]

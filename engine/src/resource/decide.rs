@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flowstate_log::record::Subject;
 
 use super::def::ResourceDef;
 use super::define::Eviction;
@@ -19,7 +20,7 @@ const EVICTIONS_MAX: usize = 1_000;
 /// Facts, and the version that they hold under.
 pub(crate) struct Decided {
     pub(crate) facts: Vec<ResourceFact>,
-    pub(crate) version: u64,
+    pub(crate) under: (Subject, u64),
     /// Keys of those that make room.
     pub(crate) evicted: Vec<Arc<str>>,
 }
@@ -30,6 +31,12 @@ impl Decided {
         self.facts.push(ResourceFact::written(at.clone(), text));
         self
     }
+}
+
+/// The version of what it was worked out from.
+fn under(resources: &ResourceFold, def: &ResourceDef, at: &ResourceAt) -> (Subject, u64) {
+    let subject = def.instances_subject(at);
+    (subject, resources.version(subject))
 }
 
 /// Makes an instance with this state, which was checked. `Err` if it exists, or if the collection is full.
@@ -66,7 +73,7 @@ pub(crate) fn create(
     let made = ResourceFact::created(at.clone(), state);
     Ok(Decided {
         facts: gone.chain([made]).collect(),
-        version: resources.version(def.subject(at)),
+        under: under(resources, def, at),
         evicted: evicted.into_iter().map(|(key, _)| key).collect(),
     })
 }
@@ -77,7 +84,7 @@ pub(crate) fn delete(resources: &ResourceFold, def: &ResourceDef, at: &ResourceA
     let of = instance.created;
     Some(Decided {
         facts: vec![ResourceFact::deleted(ResourceAt { of, ..at.clone() }, false)],
-        version: resources.version(def.subject(at)),
+        under: under(resources, def, at),
         evicted: Vec::new(),
     })
 }
@@ -87,7 +94,7 @@ pub(crate) fn write(resources: &ResourceFold, def: &ResourceDef, at: &ResourceAt
     let of = resources.instance(at)?.created;
     Some(Decided {
         facts: vec![ResourceFact::written(ResourceAt { of, ..at.clone() }, text)],
-        version: resources.version(def.subject(at)),
+        under: under(resources, def, at),
         evicted: Vec::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! A declared resource or collection without its type.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,13 +9,15 @@ use std::sync::Arc;
 
 use flowstate_log::record::Subject;
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 
 use super::client::ClientAccess;
 use super::define::Eviction;
 use super::hooks::Hooks;
+use super::key::plain_prefix;
 use super::pattern::Pattern;
 use crate::error::BlockError;
-use crate::record::{ResourceAt, ScopeKind, resource_subject};
+use crate::record::{ResourceAt, ScopeKind, collection_subject};
 use crate::scope::{Fields, ScopeDef, StateProblem};
 use crate::value::Val;
 
@@ -85,6 +88,8 @@ impl Initial {
 pub(crate) struct Identity {
     pub(super) state_type: TypeId,
     pub(super) initial: Fields,
+    /// Whether there are any, and the fields that they leave alone.
+    pub(super) rules: (bool, BTreeSet<String>),
     pub(super) content: Initial,
     pub(super) render: Option<TypeId>,
     pub(super) flags: [bool; 3],
@@ -105,7 +110,7 @@ impl ResourceDef {
             (one.collection == two.collection, "its pattern, cap, eviction or hooks"),
             (one.state_type == two.state_type, "the type of its state"),
             (one.initial == two.initial, "what its state begins as"),
-            (self.state.is_like(&other.state), "the rules of its state"),
+            (one.rules == two.rules, "the rules of its state"),
             (one.content == two.content, "its body to begin with"),
             (one.render == two.render, "how its body is rendered"),
             (one.flags == two.flags, "who may read and write it"),
@@ -129,14 +134,30 @@ impl ResourceDef {
         ResourceAt {
             scope,
             flow,
-            resource: self.name.clone(),
+            resource: self.family().to_owned(),
             key,
             of,
         }
     }
 
-    pub(crate) fn subject(&self, at: &ResourceAt) -> Subject {
-        resource_subject(at, self.max().is_some())
+    /// What it is recorded as: a collection by its pattern, so that with another pattern it is another one.
+    pub(crate) fn family(&self) -> &str {
+        let pattern = self.collection.as_ref().map(|collection| collection.pattern.as_str());
+        pattern.unwrap_or(&self.name)
+    }
+
+    /// What the keys of instances begin with that a caller asks for with `prefix`, written as keys are.
+    pub(crate) fn list_prefix(&self, prefix: Option<&str>) -> String {
+        let literal = self
+            .collection
+            .as_ref()
+            .map_or("", |collection| collection.pattern.literal_prefix());
+        [literal, &plain_prefix(prefix.unwrap_or_default())].concat()
+    }
+
+    /// Subject of what makes and deletes instances.
+    pub(crate) fn instances_subject(&self, at: &ResourceAt) -> Subject {
+        collection_subject(at, self.max().is_some())
     }
 
     pub(crate) fn max(&self) -> Option<NonZeroUsize> {
@@ -155,8 +176,14 @@ impl ResourceDef {
 
     /// What an instance begins as: valid, with every field.
     pub(crate) fn beginning(&self, initial: Option<Fields>) -> Result<Fields, StateProblem> {
-        let mut state = self.state.initial.clone();
-        state.extend(initial.unwrap_or_default());
+        let state = match initial {
+            None => self.state.initial.clone(),
+            // A field that it leaves out is none, whatever the definition begins it as.
+            Some(initial) => {
+                let nothing = self.state.initial.keys().map(|field| (field.clone(), Value::Null));
+                nothing.chain(initial).collect()
+            }
+        };
         self.state.check_whole(&state)?;
         Ok(state)
     }

@@ -11,7 +11,6 @@ use super::def::{CollectionDef, Identity, Initial, Render, ResourceDef};
 use super::hooks::{Hooks, InstanceContext};
 use super::template;
 use crate::block::Answer;
-use crate::error::BlockError;
 use crate::scope::{Scope, scope};
 use crate::value::{Data, Val};
 
@@ -186,10 +185,14 @@ impl<S: Data + Default, K> Definition<S, K> {
 
     /// Renders the body as a template with the state's fields; see [`crate::template`].
     pub fn template(self) -> Self {
-        self.render(|body: String, state: S| template::render(&body, &state).map_err(BlockError::from))
+        // It may take a while, which is not to hold up what else runs on the thread.
+        self.render(|body: String, state: S| async move {
+            let rendered = tokio::task::spawn_blocking(move || template::render(&body, &state)).await;
+            Ok(rendered??)
+        })
     }
 
-    /// Refuses every write of the state and the body.
+    /// Refuses every write of the state and the body; instances of a collection are made and deleted all the same.
     pub fn read_only(mut self) -> Self {
         self.def.take();
         self.options.read_only = true;
@@ -300,6 +303,7 @@ impl<S: Data + Default> Options<S> {
         let identity = Identity {
             state_type: TypeId::of::<S>(),
             initial: state.initial.clone(),
+            rules: state.rules_of(),
             content,
             render: self.render.as_ref().map(|(_, id)| *id),
             flags: [self.read_only, self.llm_readable, self.llm_writable],

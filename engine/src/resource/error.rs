@@ -76,7 +76,7 @@ pub enum ResourceProblem {
         attempts: u32,
     },
     /// The body of this version is gone.
-    #[error(" has no body of version {version}: {why}")]
+    #[error(" has no body at version {version}: {why}")]
     NoBody {
         /// The version that was asked for.
         version: u64,
@@ -128,8 +128,7 @@ impl ResourceProblem {
         }
     }
 
-    /// Its name, for programs.
-    pub fn code(&self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::Undeclared { .. } | Self::Other { .. } | Self::Elsewhere { .. } | Self::NoProject => {
                 "resource_undeclared"
@@ -140,7 +139,7 @@ impl ResourceProblem {
             Self::Full { .. } => "collection_full",
             Self::ReadOnly => "resource_read_only",
             Self::Contended { .. } => "CONCURRENT_MODIFICATION",
-            Self::NoBody { .. } => "resource_version_not_found",
+            Self::NoBody { .. } => "resource_body_not_found",
             Self::Render(_) => "render_failed",
             Self::State(_) => "invalid_state",
             Self::View(_) | Self::Read(_) => "log_unavailable",

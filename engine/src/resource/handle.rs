@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::body::{self, ContentVersion};
+use super::def::ResourceDef;
 use super::error::{ResourceError, ResourceProblem};
 use crate::exec::{Ctx, RunResource};
 use crate::record::ScopeKind;
@@ -12,13 +13,29 @@ use crate::scope::StateRef;
 /// A resource, or an instance of a collection, as a block sees it: a typed state and a text body. Cheap to clone.
 pub struct ResourceRef<S> {
     ctx: Ctx,
-    of: Arc<RunResource>,
+    of: Of,
     _state: PhantomData<fn() -> S>,
+}
+
+/// Which one: one that the run knows, or one of a list, which it gets to know when it is used.
+#[derive(Clone)]
+enum Of {
+    Known(Arc<RunResource>),
+    Listed {
+        def: Arc<ResourceDef>,
+        scope: ScopeKind,
+        key: Arc<str>,
+        created: u64,
+    },
 }
 
 impl<S> Clone for ResourceRef<S> {
     fn clone(&self) -> Self {
-        Self::new(self.ctx.clone(), self.of.clone())
+        Self {
+            ctx: self.ctx.clone(),
+            of: self.of.clone(),
+            _state: PhantomData,
+        }
     }
 }
 
@@ -26,37 +43,85 @@ impl<S> ResourceRef<S> {
     pub(crate) fn new(ctx: Ctx, of: Arc<RunResource>) -> Self {
         Self {
             ctx,
+            of: Of::Known(of),
+            _state: PhantomData,
+        }
+    }
+
+    pub(crate) fn listed(ctx: Ctx, def: Arc<ResourceDef>, scope: ScopeKind, key: Arc<str>, created: u64) -> Self {
+        let of = Of::Listed {
+            def,
+            scope,
+            key,
+            created,
+        };
+        Self {
+            ctx,
             of,
             _state: PhantomData,
         }
     }
 
+    /// What the run knows of it.
+    fn known(&self) -> Arc<RunResource> {
+        match &self.of {
+            Of::Known(of) => of.clone(),
+            Of::Listed {
+                def,
+                scope,
+                key,
+                created,
+            } => {
+                let flow = self.ctx.resource_flow(*scope).map(str::to_owned);
+                let at = def.at(*scope, flow, Some(key.to_string()), *created);
+                self.ctx.run_resources().known(&self.ctx, def, at)
+            }
+        }
+    }
+
+    fn def(&self) -> &ResourceDef {
+        match &self.of {
+            Of::Known(of) => of.def(),
+            Of::Listed { def, .. } => def,
+        }
+    }
+
+    fn key(&self) -> Option<&str> {
+        match &self.of {
+            Of::Known(of) => of.at().key.as_deref(),
+            Of::Listed { key, .. } => Some(key),
+        }
+    }
+
     /// Whose it is.
     pub fn scope(&self) -> ScopeKind {
-        self.of.at().scope
+        match &self.of {
+            Of::Known(of) => of.at().scope,
+            Of::Listed { scope, .. } => *scope,
+        }
     }
 
     /// Its name, or that of its collection.
     pub fn name(&self) -> &str {
-        &self.of.at().resource
+        &self.def().name
     }
 
     /// Its name, or, in a collection, its key: what clients and models know it as. `files/readme.md`.
     pub fn path(&self) -> &str {
-        self.of.at().path()
+        self.key().unwrap_or_else(|| self.name())
     }
 
     /// In a collection, its key without the part that all keys have: `readme.md`.
     pub fn topic(&self) -> Option<&str> {
-        let key = self.of.at().key.as_deref()?;
-        let collection = self.of.def().collection.as_ref()?;
+        let key = self.key()?;
+        let collection = self.def().collection.as_ref()?;
         Some(collection.pattern.topic(key))
     }
 
     /// Its state, with all operations that states have: `get`, `set`, `atomic`, `patch`, `inc`, `push`, `record_set` and `record_delete`. They are
     /// records; each gives the state's version.
     pub fn state(&self) -> StateRef<S> {
-        StateRef::of_resource(self.ctx.clone(), self.of.clone())
+        StateRef::of_resource(self.ctx.clone(), self.known())
     }
 
     /// Its body as readers get it: rendered, if the definition says how. `None` if there is none.
@@ -68,10 +133,10 @@ impl<S> ResourceRef<S> {
         let Some(body) = self.raw().await? else {
             return Ok(None);
         };
-        let scope = self.of.scope();
-        scope.catch_up(&self.ctx).await?;
-        let state = scope.overlay.lock().fields().clone();
-        let rendered = self.of.def().rendered(body, &state).await;
+        let known = self.known();
+        known.scope().catch_up(&self.ctx).await?;
+        let state = known.scope().overlay.lock().fields().clone();
+        let rendered = self.def().rendered(body, &state).await;
         rendered.map(Some).map_err(ResourceProblem::Render)
     }
 
@@ -81,27 +146,28 @@ impl<S> ResourceRef<S> {
     }
 
     async fn raw(&self) -> Result<Option<String>, ResourceProblem> {
-        let (scope, at) = (self.of.scope(), self.of.at());
+        let known = self.known();
+        let (scope, at) = (known.scope(), known.at());
         scope.catch_up(&self.ctx).await?;
-        self.ctx.run_resources().access(&self.ctx, &self.of).await?;
+        self.ctx.run_resources().access(&self.ctx, &known).await?;
         let stream = scope.stream(&self.ctx).await?;
         let last = match stream {
             Some(stream) => body::last(self.ctx.log(), stream, at).await?,
             None => None,
         };
-        if let Some(own) = self.of.own_body(last) {
-            return body::text(own).map(Some);
+        if let Some(own) = known.own_body(last) {
+            return Ok(Some(body::text(own)));
         }
         match (stream, last) {
-            (Some(stream), Some(last)) => body::read(self.ctx.log(), stream, at, last).await.map(Some),
-            _ => Ok(self.of.def().body.as_deref().map(str::to_owned)),
+            (Some(stream), Some(last)) => body::read(self.ctx.log(), stream, last).await.map(Some),
+            _ => Ok(self.def().body.as_deref().map(str::to_owned)),
         }
     }
 
     /// Replaces its body; the last one that is written counts. Gives its version when it has its place in the order of everything;
     /// [`Ctx::durable`] waits until it survives a power cut. Every body stays in the log.
     pub async fn write_content(&self, text: impl Into<String>) -> Result<u64, ResourceError> {
-        let written = self.of.write_body(&self.ctx, text.into()).await;
+        let written = self.known().write_body(&self.ctx, text.into()).await;
         written.map_err(|problem| problem.of(self.path()))
     }
 
@@ -109,10 +175,11 @@ impl<S> ResourceRef<S> {
     /// their stream's past.
     pub async fn content_versions(&self) -> Result<Vec<ContentVersion>, ResourceError> {
         let read = async {
+            let known = self.known();
             self.ctx.durable().await?;
-            self.of.scope().catch_up(&self.ctx).await?;
-            match self.of.scope().stream(&self.ctx).await? {
-                Some(stream) => body::versions(self.ctx.log(), stream, self.of.at()).await,
+            known.scope().catch_up(&self.ctx).await?;
+            match known.scope().stream(&self.ctx).await? {
+                Some(stream) => body::versions(self.ctx.log(), stream, known.at()).await,
                 None => Ok(Vec::new()),
             }
         };
@@ -126,9 +193,11 @@ impl<S> ResourceRef<S> {
             why: "nothing was written yet",
         };
         let read = async {
+            let known = self.known();
             self.ctx.durable().await?;
-            let stream = self.of.scope().stream(&self.ctx).await?.ok_or_else(none)?;
-            body::read(self.ctx.log(), stream, self.of.at(), version).await
+            known.scope().catch_up(&self.ctx).await?;
+            let stream = known.scope().stream(&self.ctx).await?.ok_or_else(none)?;
+            body::version(self.ctx.log(), stream, known.at(), version).await
         };
         read.await.map_err(|problem: ResourceProblem| problem.of(self.path()))
     }

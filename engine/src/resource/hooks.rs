@@ -98,10 +98,12 @@ impl Hooks {
     }
 
     pub(crate) fn tell_created(&self, key: &str, state: &Fields, def: &ScopeDef, ctx: &InstanceContext) {
-        if let Some((hook, _)) = &self.on_created
-            && let Some(state) = typed(key, state, def)
-        {
-            guard("on_instance_created", key, || hook(key, &state, ctx));
+        if let Some((hook, _)) = &self.on_created {
+            guard("on_instance_created", key, || {
+                if let Some(state) = typed(key, state, def) {
+                    hook(key, &state, ctx);
+                }
+            });
         }
     }
 
@@ -113,10 +115,12 @@ impl Hooks {
         def: &ScopeDef,
         ctx: &InstanceContext,
     ) {
-        if let Some((hook, _)) = &self.on_updated
-            && let (Some(before), Some(after)) = (typed(key, before, def), typed(key, after, def))
-        {
-            guard("on_instance_updated", key, || hook(key, &after, &before, ctx));
+        if let Some((hook, _)) = &self.on_updated {
+            guard("on_instance_updated", key, || {
+                if let (Some(before), Some(after)) = (typed(key, before, def), typed(key, after, def)) {
+                    hook(key, &after, &before, ctx);
+                }
+            });
         }
     }
 

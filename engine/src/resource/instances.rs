@@ -14,6 +14,11 @@ use crate::record::{ResourceAt, ScopeKind};
 use crate::scope::{Fields, StateProblem};
 use crate::value::Data;
 
+/// How often `get_or_create` looks again for what others make and delete at the same time.
+const ATTEMPTS_MAX: u32 = 8;
+/// Instances that a list looks at in one go.
+const LISTED_AT_ONCE: usize = 4_096;
+
 /// A collection as a block sees it. Keys are given without the part that all of them have: `readme.md` of `files/*`; of a pattern
 /// with parameters as pairs, `[("topic", "tea")]`.
 pub struct CollectionRef<S> {
@@ -66,24 +71,34 @@ impl<S> CollectionRef<S> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ResourceRef<S>>, ResourceError> {
-        let prefix = self.prefix(prefix);
-        let page = |resources: &ResourceFold| -> Vec<(String, u64)> {
-            let family = resources.family(self.flow(), &self.def.name);
-            let listed = family.into_iter().flat_map(|family| family.list(&prefix, after));
-            listed
-                .take(limit)
-                .map(|(key, instance)| (key.to_string(), instance.created))
-                .collect()
-        };
-        let page = self.read(page).await.map_err(|problem| problem.of(self.name()))?;
-        let listed = page.into_iter().map(|(key, of)| self.instance(key, of));
-        listed.collect()
+        let prefix = self.def.list_prefix(prefix);
+        let (mut listed, mut after) = (Vec::<ResourceRef<S>>::new(), after.map(str::to_owned));
+        loop {
+            let left = limit.saturating_sub(listed.len()).min(LISTED_AT_ONCE);
+            let page = |resources: &ResourceFold| -> Vec<(Arc<str>, u64)> {
+                let family = resources.family(self.flow(), self.def.family());
+                let listed = family
+                    .into_iter()
+                    .flat_map(|family| family.list(&prefix, after.as_deref()));
+                listed
+                    .take(left)
+                    .map(|(key, instance)| (key.clone(), instance.created))
+                    .collect()
+            };
+            let page = self.read(page).await.map_err(|problem| problem.of(self.name()))?;
+            let is_last = page.len() < left.max(1) || page.is_empty();
+            after = page.last().map(|(key, _)| key.to_string());
+            listed.extend(page.into_iter().map(|(key, of)| self.instance(key, of)));
+            if is_last || listed.len() >= limit {
+                return Ok(listed);
+            }
+        }
     }
 
     /// How many instances there are. Counts as no access.
     pub async fn count(&self) -> Result<usize, ResourceError> {
         let count = |resources: &ResourceFold| {
-            let family = resources.family(self.flow(), &self.def.name);
+            let family = resources.family(self.flow(), self.def.family());
             family.map_or(0, |family| family.count())
         };
         self.read(count).await.map_err(|problem| problem.of(self.name()))
@@ -134,9 +149,8 @@ impl<S> CollectionRef<S> {
         found.await.map_err(|problem: ResourceProblem| problem.of(path))
     }
 
-    fn instance(&self, key: String, of: u64) -> Result<ResourceRef<S>, ResourceError> {
-        let known = self.known(key, of).map_err(|problem| problem.of(self.name()))?;
-        Ok(ResourceRef::new(self.ctx.clone(), known))
+    fn instance(&self, key: Arc<str>, of: u64) -> ResourceRef<S> {
+        ResourceRef::listed(self.ctx.clone(), self.def.clone(), self.scope, key, of)
     }
 
     fn known(&self, key: String, of: u64) -> Result<Arc<RunResource>, ResourceProblem> {
@@ -148,12 +162,6 @@ impl<S> CollectionRef<S> {
     /// The kind of flow whose collection it is, unless flows share it.
     fn flow(&self) -> Option<&str> {
         self.ctx.resource_flow(self.scope)
-    }
-
-    fn prefix(&self, prefix: Option<&str>) -> String {
-        let collection = self.def.collection.as_ref();
-        let literal = collection.map_or("", |collection| collection.pattern.literal_prefix());
-        [literal, prefix.unwrap_or_default()].concat()
     }
 
     /// Whichever instance has this key.
@@ -200,13 +208,18 @@ impl<S: Data + Default> CollectionRef<S> {
     }
 
     async fn get_or_create_with(&self, key: Key, initial: Option<S>) -> Result<ResourceRef<S>, ResourceError> {
-        if let Some(found) = self.find(key.clone()).await? {
-            return Ok(found);
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(found) = self.find(key.clone()).await? {
+                return Ok(found);
+            }
+            match self.create_with(key.clone(), initial.clone()).await {
+                // Others were first, and may delete it again.
+                Err(error) if matches!(error.problem, ResourceProblem::Exists) => {}
+                made => return made,
+            }
         }
-        match self.create_with(key.clone(), initial).await {
-            Err(error) if matches!(error.problem, ResourceProblem::Exists) => self.get(key).await,
-            made => made,
-        }
+        let attempts = ATTEMPTS_MAX;
+        Err(ResourceProblem::Contended { attempts }.of(self.name()))
     }
 
     async fn create_with(&self, key: Key, initial: Option<S>) -> Result<ResourceRef<S>, ResourceError> {

@@ -217,6 +217,18 @@ fn plain_value(name: &str, value: &str) -> Result<String, KeyProblem> {
     })
 }
 
+/// How keys begin that begin with a text: it is written as they are, and may end anywhere.
+pub(super) fn plain_prefix(text: &str) -> String {
+    let text = ComposingNormalizerBorrowed::new_nfc().normalize(text);
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars().map(|c| if c == '\\' { '/' } else { c }) {
+        if c != '/' || !(plain.is_empty() || plain.ends_with('/')) {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
 /// A key, or a part of one, as it is stored.
 fn plain(text: &str) -> Result<String, KeyProblem> {
     // Composing takes time with the length; it leaves more than a quarter of any text.

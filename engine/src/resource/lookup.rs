@@ -71,9 +71,9 @@ impl Ctx {
         of: &Definition<S, K>,
     ) -> Result<(ScopeKind, Arc<ResourceDef>), ResourceError> {
         let of = of.def();
-        let found = self.found(scope, &of.name)?;
-        let same_kind = found.1.is_collection == of.is_collection;
-        match Arc::ptr_eq(&found.1, of) || (same_kind && found.1.is_of(TypeId::of::<S>())) {
+        let found = self.found(scope, &of.name, of.is_collection)?;
+        let is_same = found.1.is_collection == of.is_collection && found.1.is_of(TypeId::of::<S>());
+        match Arc::ptr_eq(&found.1, of) || (is_same && found.1.family() == of.family()) {
             true => Ok(found),
             false => {
                 let flow = self.flow_kind().to_owned();
@@ -82,12 +82,19 @@ impl Ctx {
         }
     }
 
-    fn found(&self, scope: Option<ScopeKind>, name: &str) -> Result<(ScopeKind, Arc<ResourceDef>), ResourceError> {
+    /// What is declared under a name; what is of the asked kind goes first.
+    fn found(
+        &self,
+        scope: Option<ScopeKind>,
+        name: &str,
+        is_collection: bool,
+    ) -> Result<(ScopeKind, Arc<ResourceDef>), ResourceError> {
         let scopes = SCOPES
             .into_iter()
             .filter(|kind| scope.is_none_or(|scope| scope == *kind));
-        let mut found = scopes.filter_map(|kind| Some((kind, self.flow().scope(kind).resource(name)?.clone())));
-        let (kind, def) = found.next().ok_or_else(|| undeclared(self.flow_kind(), name))?;
+        let found = scopes.filter_map(|kind| Some((kind, self.flow().scope(kind).resource(name)?.clone())));
+        let found = found.min_by_key(|(_, def)| def.is_collection != is_collection);
+        let (kind, def) = found.ok_or_else(|| undeclared(self.flow_kind(), name))?;
         match self.scope(kind) {
             Some(_) => Ok((kind, def)),
             None => Err(ResourceProblem::NoProject.of(name)),
@@ -127,7 +134,7 @@ impl Resources {
     }
 
     fn typed<S: Data>(&self, name: &str, is_collection: bool) -> Result<Arc<ResourceDef>, ResourceError> {
-        let (_, def) = self.ctx.found(Some(self.scope), name)?;
+        let (_, def) = self.ctx.found(Some(self.scope), name, is_collection)?;
         match def.is_collection == is_collection && def.is_of(TypeId::of::<S>()) {
             true => Ok(def),
             false => {

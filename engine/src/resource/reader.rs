@@ -116,10 +116,9 @@ impl ScopeResources {
         limit: usize,
     ) -> Result<Vec<(String, S)>, ResourceError> {
         let def = self.declared(of)?;
-        let literal = def.collection.as_ref().map_or("", |it| it.pattern.literal_prefix());
-        let prefix = [literal, prefix.unwrap_or_default()].concat();
+        let prefix = def.list_prefix(prefix);
         let page = |resources: &ResourceFold| -> Vec<(String, Fields)> {
-            let family = resources.family(self.own_flow(), &def.name);
+            let family = resources.family(self.own_flow(), def.family());
             let listed = family.into_iter().flat_map(|family| family.list(&prefix, after));
             let listed = listed.map(|(key, instance)| (key.to_string(), instance.fields.clone()));
             listed.take(limit).collect()
@@ -142,7 +141,7 @@ impl ScopeResources {
 
     /// How many instances a collection has in what was read.
     pub(crate) fn count_in(&self, resources: &ResourceFold, def: &ResourceDef) -> usize {
-        let family = resources.family(self.own_flow(), &def.name);
+        let family = resources.family(self.own_flow(), def.family());
         family.map_or(0, |family| family.count())
     }
 
@@ -167,7 +166,7 @@ impl ScopeResources {
             None => (Fields::new(), None),
         };
         let body = match (self.stream, last) {
-            (Some(stream), Some(last)) => Some(body::read(&self.log, stream, &self.at(def, key), last).await?),
+            (Some(stream), Some(last)) => Some(body::read(&self.log, stream, last).await?),
             _ => def.body.as_deref().map(str::to_owned),
         };
         let Some(body) = body else { return Ok(Some(None)) };

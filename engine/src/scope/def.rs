@@ -1,6 +1,6 @@
 //! A scope's declaration without its type: what the flow says of it, and what its blocks need of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -144,6 +144,11 @@ impl ScopeDef {
         }
     }
 
+    /// Whether it has rules, and the fields that they leave alone.
+    pub(crate) fn rules_of(&self) -> (bool, BTreeSet<String>) {
+        (self.rules.is_some(), self.commuting.iter().cloned().collect())
+    }
+
     /// Says which resources there are.
     pub(crate) fn set_resources(&mut self, resources: BTreeMap<String, Arc<ResourceDef>>) {
         self.resources = resources;
@@ -168,7 +173,7 @@ impl ScopeDef {
                 also.own_shape() == schema.own_shape() && self.initial.get(field) == other.initial.get(field)
             })
         };
-        own(self) == own(other) && self.fields.iter().all(same)
+        self.rules_of() == other.rules_of() && own(self) == own(other) && self.fields.iter().all(same)
     }
 
     /// A stored state with the fields that it does not have yet as a new session would have them,

@@ -172,10 +172,14 @@ impl<S> StateRef<S> {
         self.of.as_ref().is_some_and(|resource| resource.is_watched())
     }
 
-    /// Tells them, when the change is durable.
-    pub(super) async fn tell(&self, change: Option<(Fields, Fields)>) -> Result<(), StateProblem> {
+    /// Tells them, when the change is durable, of what was and what it made of that.
+    pub(super) async fn tell(&self, change: Option<(Fields, Arc<StateChanged>)>) -> Result<(), StateProblem> {
         match (&self.of, change) {
-            (Some(resource), Some((before, after))) => Ok(resource.tell_updated(&self.ctx, &before, &after).await?),
+            (Some(resource), Some((before, change))) => {
+                let mut after = before.clone();
+                let _ = change.apply_to(&mut after);
+                Ok(resource.tell_updated(&self.ctx, &before, &after).await?)
+            }
             _ => Ok(()),
         }
     }
@@ -187,11 +191,12 @@ impl<S> StateRef<S> {
         scope.be_close(&self.ctx).await?;
         let recorder = self.ctx.recorder();
         let mut turn = recorder.turn().await?;
-        let write = {
+        let (write, before) = {
             let overlay = scope.overlay.lock();
             def.check(overlay.fields(), &op)?;
             let base = def.base(overlay.fields(), &op);
-            self.to_write(op, base, None)?
+            let before = self.is_watched().then(|| overlay.fields().clone());
+            (self.to_write(op, base, None)?, before)
         };
         let on_its_way = scope.departs();
         let (appending, change) = turn.change(self.ctx.place(), write).await?;
@@ -200,13 +205,8 @@ impl<S> StateRef<S> {
         }
         drop(turn);
         let version = recorder.sequenced(appending).await?;
-        let (value, told) = {
-            let (overlay, before) = scope.sequenced(version, change, false, self.is_watched());
-            (
-                value(overlay.fields()),
-                before.map(|before| (before, overlay.fields().clone())),
-            )
-        };
+        let told = before.map(|before| (before, change.clone()));
+        let value = value(scope.sequenced(version, change, false).fields());
         drop(on_its_way);
         self.wrote().await?;
         self.tell(told).await?;
@@ -216,7 +216,7 @@ impl<S> StateRef<S> {
     /// What the run knows of a resource that it has written is kept until that is visible.
     pub(super) async fn wrote(&self) -> Result<(), StateProblem> {
         match &self.of {
-            Some(resource) => Ok(self.ctx.run_resources().wrote(&self.ctx, resource).await?),
+            Some(resource) => Ok(self.ctx.run_resources().wrote(&self.ctx, resource, 0).await?),
             None => Ok(()),
         }
     }

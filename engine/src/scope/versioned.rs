@@ -120,7 +120,7 @@ impl<S: Data> StateRef<S> {
         wanted: Fields,
     ) -> Result<Option<Written<()>>, StateProblem> {
         let (def, scope) = self.parts()?;
-        let write = {
+        let (write, before) = {
             let overlay = scope.overlay.lock();
             if overlay.exact() != Some(version) {
                 return Ok(None);
@@ -134,14 +134,13 @@ impl<S: Data> StateRef<S> {
             let op = op(difference);
             self.check_allowed(&op)?;
             def.check(overlay.fields(), &op)?;
-            self.to_write(op, Map::new(), Some(version))?
+            let before = self.is_watched().then(|| overlay.fields().clone());
+            (self.to_write(op, Map::new(), Some(version))?, before)
         };
         match self.ctx.recorder().turn().await?.decide(self.ctx.place(), write).await {
             Ok((version, change)) => {
-                let told = {
-                    let (overlay, before) = scope.sequenced(version, change, true, self.is_watched());
-                    before.map(|before| (before, overlay.fields().clone()))
-                };
+                let told = before.map(|before| (before, change.clone()));
+                drop(scope.sequenced(version, change, true));
                 self.wrote().await?;
                 self.tell(told).await?;
                 Ok(Some(Written::Changed { value: (), version }))
@@ -182,7 +181,7 @@ impl<S: Data> StateRef<S> {
         scope.overlay.lock().queued(&change);
         drop(turn);
         let version = recorder.sequenced(appending).await?;
-        drop(scope.sequenced(version, change, true, false));
+        drop(scope.sequenced(version, change, true));
         Ok(Written::Changed { value, version })
     }
 }

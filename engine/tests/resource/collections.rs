@@ -74,15 +74,13 @@ async fn instances_are_made_found_listed_and_deleted() {
     })
     .await;
     assert_eq!(go(&engine, Value::Null).await, Ok(Value::Null));
-    // Another request sees the same.
-    let counted = both(|_, ctx| async move { Ok(json(ctx.collection(&FILES)?.count().await?)) }).await;
-    assert_eq!(
-        go(&counted, Value::Null).await,
-        Ok(json!(0)),
-        "of another session's engine"
+    // Another request finds what this one left.
+    let failed = go(&engine, Value::Null).await.expect_err("it expects none");
+    assert!(
+        failed.message.contains("right: (\"files\", Session, 0)") && failed.message.contains("Session, 2)"),
+        "{failed:?}"
     );
     engine.close().await;
-    counted.close().await;
 }
 
 #[tokio::test]
@@ -141,7 +139,11 @@ async fn of_many_who_make_one_key_at_once_one_makes_it() {
         .into_iter()
         .collect::<Result<_, _>>()
         .expect("they run");
-    assert_eq!(made.iter().filter(|made| **made == json!(true)).count(), 1);
+    assert_eq!(made.iter().filter(|made| made[0] == json!(true)).count(), 1);
+    assert!(
+        made.iter().any(|made| made[1] == json!(8)),
+        "all of them count: {made:?}"
+    );
     engine.close().await;
 }
 
@@ -285,17 +287,100 @@ async fn a_hundred_requests_of_a_user_count_every_instance_once() {
     let flow = going("f", |input, ctx| async move {
         let files = ctx.collection(&FILES)?;
         files.create(format!("{input}")).await?;
-        Ok(Value::Null)
+        Ok(json(files.count().await?))
     });
     let engine = engine(flow.user(scope::<NoState>().resource(&FILES))).await;
     let runs = (0..100).map(|n| run(&engine, to("f", "ann", &format!("s{n}"), json!(n))));
     for ran in join_all(runs).await {
-        assert_eq!(ran, Ok(Value::Null));
+        assert!(ran.is_ok(), "{ran:?}");
     }
+    assert_eq!(
+        run(&engine, to("f", "ann", "s", json!("one more"))).await,
+        Ok(json!(101))
+    );
     let records = records(&engine, to("f", "ann", "last", json!("last"))).await;
     assert!(
         !records.iter().any(|(_, fact)| matches!(fact, Fact::ResourceNoted(_))),
         "clients are not told of it"
     );
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn what_a_state_to_begin_with_leaves_out_is_not_made_up() {
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    struct Note {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        text: String,
+    }
+    let notes = collection::<Note>("notes", "notes/*").initial(Note {
+        owner: Some("me".into()),
+        text: "begun".into(),
+    });
+    let engine = given(notes, |_, ctx, notes| async move {
+        let notes = ctx.collection(&notes)?;
+        let text = "own".to_owned();
+        let own = notes
+            .create_as("own", Note { owner: None, text })
+            .await?
+            .state()
+            .get()
+            .await?;
+        let begun = notes.create("begun").await?.state().get().await?;
+        Ok(json!([own.owner, own.text, begun.owner, begun.text]))
+    })
+    .await;
+    assert_eq!(go(&engine, Value::Null).await, Ok(json!([null, "own", "me", "begun"])));
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn bodies_go_with_their_instance() {
+    let engine = both(|_, ctx| async move {
+        let files = ctx.collection(&FILES)?;
+        let old = files.create("a").await?;
+        let secret = old.write_content("secret").await?;
+        files.delete("a").await?;
+        let new = files.create("a").await?;
+        let other = files.create("b").await?;
+        let own = other.write_content("own").await?;
+        assert_eq!(other.read_content_version(own).await?, "own");
+        for (of, version) in [(&new, secret), (&new, own), (&other, secret)] {
+            let error = of
+                .read_content_version(version)
+                .await
+                .expect_err("it is none of its own");
+            assert!(matches!(error.problem, ResourceProblem::NoBody { .. }), "{error}");
+        }
+        let error = old.read_content_version(secret).await.expect_err("it is gone");
+        assert!(matches!(error.problem, ResourceProblem::NotFound), "{error}");
+        Ok(json(new.content_versions().await?.len()))
+    })
+    .await;
+    assert_eq!(go(&engine, Value::Null).await, Ok(json!(0)));
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_resource_and_a_collection_of_one_name_in_two_scopes_are_both_found() {
+    let one = flowstate_engine::resource::<File>("files");
+    let (known, many) = (one.clone(), FILES.clone());
+    let flow = going("f", move |_, ctx| {
+        let (one, many) = (known.clone(), many.clone());
+        async move {
+            ctx.collection(&many)?.create("a").await?;
+            ctx.resource(&one)?.write_content("one").await?;
+            Ok(json!([
+                ctx.collection(&many)?.scope().as_str(),
+                ctx.resource(&one)?.scope().as_str()
+            ]))
+        }
+    });
+    let flow = flow
+        .session(scope::<NoState>().resource(&one))
+        .user(scope::<NoState>().resource(&*FILES));
+    let engine = engine(flow).await;
+    assert_eq!(go(&engine, Value::Null).await, Ok(json!(["user", "session"])));
     engine.close().await;
 }

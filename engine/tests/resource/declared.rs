@@ -97,6 +97,7 @@ fn two_different_declarations_of_one_name_fail_the_build() {
         ("body to begin with", base().content("x")),
         ("rendered", base().render(|body: String, _| body)),
         ("who may read", base().llm_readable()),
+        ("rules of its state", base().commuting("reads")),
         ("clients", base().client(ClientAccess::new())),
         (
             "begins as",

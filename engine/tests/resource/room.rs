@@ -236,3 +236,73 @@ async fn a_cap_that_was_lowered_makes_room_for_as_many_as_it_takes() {
         engine.close().await;
     }
 }
+
+/// Readers and writers of all instances while others are made: nobody is refused, and the cap holds.
+#[tokio::test]
+async fn who_reads_and_writes_does_not_keep_others_from_making_room() {
+    let engine = given(files(8, Eviction::Lru), |input, ctx, files| async move {
+        let files = ctx.collection(&files)?;
+        for n in 0..20 {
+            if input.as_u64() < Some(4) {
+                let file = files.create(format!("{input}-{n}")).await?;
+                file.write_content("made").await?;
+                continue;
+            }
+            for file in files.list(None).await? {
+                let used = [
+                    file.read_content().await.map(drop).map_err(BlockError::from),
+                    file.state().inc("reads", 1).await.map(drop).map_err(BlockError::from),
+                    file.write_content("read").await.map(drop).map_err(BlockError::from),
+                ];
+                // It may have made room meanwhile.
+                for error in used.into_iter().filter_map(Result::err) {
+                    assert_eq!(error.code(), "resource_not_found", "{error}");
+                }
+            }
+        }
+        Ok(json(files.count().await?))
+    })
+    .await;
+    let runs = (0..12).map(|n| run(&engine, to("f", "ann", "s", json!(n))));
+    for ran in join_all(runs).await {
+        assert!(ran.as_ref().is_ok_and(|count| count.as_u64() <= Some(8)), "{ran:?}");
+    }
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_hundred_who_make_at_once_in_one_request_all_do() {
+    let engine = given(files(50, Eviction::Oldest), |_, ctx, files| async move {
+        let files = ctx.collection(&files)?;
+        let made = join_all((0..150).map(|n| files.create(format!("{n}")))).await;
+        let failed: Vec<_> = made.into_iter().filter_map(Result::err).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        Ok(json(files.count().await?))
+    })
+    .await;
+    assert_eq!(go(&engine, Value::Null).await, Ok(json!(50)));
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_collection_with_another_pattern_is_another_one() {
+    let disk = MemoryDisk::new();
+    for (pattern, count) in [("files/*", 1), ("docs/*", 1), ("files/*", 2)] {
+        let own = collection::<File>("files", pattern).max_instances(2);
+        let flow = with(&own.clone(), move |_, ctx| {
+            let own = own.clone();
+            async move {
+                let files = ctx.collection(&own)?;
+                files.create(ctx.request_id()).await?;
+                Ok(json(files.count().await?))
+            }
+        });
+        let engine = open([flow.instance("default").expect("a flow")], &on(disk.clone())).await;
+        assert_eq!(
+            run(&engine, to("f", "ann", "s", Value::Null)).await,
+            Ok(json!(count)),
+            "{pattern}"
+        );
+        engine.close().await;
+    }
+}

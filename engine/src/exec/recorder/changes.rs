@@ -30,10 +30,9 @@ impl Turn<'_> {
         if let Some(of) = write.of {
             let change = Arc::new(write.change);
             let write = ResourceWrite {
-                facts: vec![ResourceFact::changed(of.at, &change)],
-                subject: write.subject,
+                facts: vec![(write.subject, ResourceFact::changed(of.at, &change))],
                 stream: write.stream,
-                under: write.under,
+                under: write.under.map(|version| (write.subject, version)),
                 is_shown: of.is_shown,
             };
             let queued = self.resource(place, write).await?;

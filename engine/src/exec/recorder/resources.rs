@@ -11,8 +11,9 @@ use crate::exec::ctx::Place;
 use crate::item::ChangeType;
 use crate::record::{
     ChangeItem, Fact, ResourceAccessed, ResourceAt, ResourceChanged, ResourceCreated, ResourceDeleted, ResourceNoted,
-    ResourceWritten, StateChanged,
+    ResourceWritten, StateChanged, resource_subject,
 };
+use crate::resource::ResourceDef;
 use crate::scope::Fields;
 
 /// A fact about a resource, without what clients are told of it.
@@ -83,6 +84,15 @@ impl ResourceFact {
         self.fact
     }
 
+    /// What it is a version of: what makes and deletes instances, and what changes states, count each for itself. Nothing counts on bodies and accesses.
+    pub(crate) fn subject(&self, def: &ResourceDef) -> Subject {
+        match &self.fact {
+            Fact::ResourceCreated(_) | Fact::ResourceDeleted(_) => def.instances_subject(&self.at),
+            Fact::ResourceChanged(_) => resource_subject(&self.at),
+            _ => Subject::NONE,
+        }
+    }
+
     /// The fact as it is recorded where clients are not told of it.
     pub(crate) fn into_fact(self) -> Fact {
         self.fact
@@ -91,12 +101,12 @@ impl ResourceFact {
 
 /// Facts to append as one.
 pub(crate) struct ResourceWrite {
-    pub(crate) facts: Vec<ResourceFact>,
-    pub(crate) subject: Subject,
+    /// Each with its subject.
+    pub(crate) facts: Vec<(Subject, ResourceFact)>,
     /// The user's or project's stream, if it is not the session's.
     pub(crate) stream: Option<Target>,
-    /// The version that the resource must have.
-    pub(crate) under: Option<u64>,
+    /// The version that a subject must have.
+    pub(crate) under: Option<(Subject, u64)>,
     /// Clients are told of what became of it.
     pub(crate) is_shown: bool,
 }
@@ -105,13 +115,13 @@ impl Turn<'_> {
     /// Queues facts about a resource.
     pub(crate) async fn resource(&mut self, place: &Place, write: ResourceWrite) -> Result<Queued, RecordError> {
         let (recorder, state) = (self.recorder, &mut *self.state);
-        let expect = write.under.map(|version| Expect::Version(write.subject, version));
+        let expect = write.under.map(|(subject, version)| Expect::Version(subject, version));
         let (mut theirs, mut own) = (Vec::<NewRecord>::new(), Vec::new());
-        for fact in write.facts {
+        for (subject, fact) in write.facts {
             let change = fact.change.filter(|_| write.is_shown);
             let item = change.map(|_| recorder.change_item(state, place));
             if write.stream.is_none() {
-                own.push(recorder.next_record(place.origin(), write.subject, &fact.told(item))?);
+                own.push(recorder.next_record(place.origin(), subject, &fact.told(item))?);
                 continue;
             }
             if let (Some(change), Some(item)) = (change, item) {
@@ -125,7 +135,7 @@ impl Turn<'_> {
             }
             theirs.push(NewRecord {
                 sub: None,
-                ..recorder.next_record(place.origin(), write.subject, &fact.into_fact())?
+                ..recorder.next_record(place.origin(), subject, &fact.into_fact())?
             });
         }
         let count = own.len() as u64;
@@ -152,10 +162,16 @@ impl Turn<'_> {
         self.decided(queued).await
     }
 
-    /// Queues a fact that nobody waits for.
-    pub(crate) async fn pass_resource(mut self, place: &Place, write: ResourceWrite) -> Result<(), RecordError> {
-        let queued = self.resource(place, write).await?;
-        self.state.queued.push_back(queued.appending);
+    /// Queues a fact that nobody waits for, and calls `queued` before anything else is.
+    pub(crate) async fn pass_resource(
+        mut self,
+        place: &Place,
+        write: ResourceWrite,
+        queued: impl FnOnce(),
+    ) -> Result<(), RecordError> {
+        let passed = self.resource(place, write).await?;
+        self.state.queued.push_back(passed.appending);
+        queued();
         Ok(())
     }
 }

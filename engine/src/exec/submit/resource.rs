@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flowstate_log::append::{Append, Expect, NewRecord, Part, Target};
 use flowstate_log::error::AppendError;
-use flowstate_log::record::{StreamId, Subject};
+use flowstate_log::record::StreamId;
 use tokio::sync::oneshot;
 
 use crate::error::{RecordError, ResourceAccessError};
 use crate::exec::Core;
 use crate::projection::resource::{self, ResourceFold};
-use crate::record::ScopeKind;
+use crate::record::{ResourceAt, ScopeKind};
 use crate::resource::{Decided, InstanceContext, ResourceDef, ResourceProblem, StorageKey, decide};
 use crate::scope::Fields;
 
@@ -73,12 +73,16 @@ impl ClientChange {
             ClientChangeKind::Create(_) => self.def.beginning(None)?,
             ClientChangeKind::Write(_) | ClientChangeKind::Delete => Fields::new(),
         };
+        let Some(key) = self.keys.first() else { return Ok(()) };
+        let subject = self.def.instances_subject(&self.at(key));
+        let told = core.latest.of_session(self.stream, subject);
+        let _turn = told.turn.lock().await;
         for _ in 0..ATTEMPTS_MAX {
             let decided = resource::read(&core.log, self.stream, |resources| self.decide(resources, &beginning));
-            let Some((key, subject, decided)) = decided.await?? else {
+            let Some((key, decided)) = decided.await?? else {
                 return Ok(());
             };
-            match self.append(core, subject, &decided).await {
+            match self.append(core, &decided).await {
                 Ok(()) => {
                     self.tell(&key, &beginning, &decided);
                     return Ok(());
@@ -94,14 +98,18 @@ impl ClientChange {
         Err(ResourceProblem::Contended { attempts })
     }
 
-    /// Which instance, and what to append under the version of this subject. `None` if there is nothing to do.
+    fn at(&self, key: &StorageKey) -> ResourceAt {
+        self.def.at(ScopeKind::Session, None, Some(key.to_string()), 0)
+    }
+
+    /// Which instance, and what to append. `None` if there is nothing to do.
     fn decide(
         &self,
         resources: &ResourceFold,
         beginning: &Fields,
-    ) -> Result<Option<(String, Subject, Decided)>, ResourceProblem> {
+    ) -> Result<Option<(String, Decided)>, ResourceProblem> {
         let def = &*self.def;
-        let at = |key: &StorageKey| def.at(ScopeKind::Session, None, Some(key.to_string()), 0);
+        let at = |key: &StorageKey| self.at(key);
         let there = self.keys.iter().map(at).find(|at| resources.instance(at).is_some());
         let (at, decided) = match (&self.what, there) {
             (ClientChangeKind::Create(content), _) => {
@@ -124,13 +132,14 @@ impl ClientChange {
                 None => return Ok(None),
             },
         };
-        Ok(Some((at.path().to_owned(), def.subject(&at), decided)))
+        Ok(Some((at.path().to_owned(), decided)))
     }
 
     /// In the session's stream, and in no request.
-    async fn append(&self, core: &Core, subject: Subject, decided: &Decided) -> Result<(), RecordError> {
+    async fn append(&self, core: &Core, decided: &Decided) -> Result<(), RecordError> {
         let mut records = Vec::with_capacity(decided.facts.len());
         for fact in &decided.facts {
+            let subject = fact.subject(&self.def);
             let fact = fact.clone().into_fact();
             let payload = fact.encode().map_err(|error| RecordError::Encode(error.to_string()))?;
             if payload.len() > core.payload_bytes_max {
@@ -150,7 +159,7 @@ impl ClientChange {
         }
         let part = Part {
             stream: Target::Id(self.stream),
-            expect: vec![Expect::Version(subject, decided.version)],
+            expect: vec![Expect::Version(decided.under.0, decided.under.1)],
             records,
         };
         core.log.append(Append::of(vec![part])).await?.await?;

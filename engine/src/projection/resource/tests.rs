@@ -19,7 +19,7 @@ fn at(key: Option<&str>, of: u64) -> ResourceAt {
 fn stated(position: u64, at: &ResourceAt, fact: impl Into<Fact>) -> Record {
     let fact = fact.into();
     Record {
-        subject: resource_subject(at, true),
+        subject: resource_subject(at),
         payload: fact.encode().expect("a payload"),
         ..record(position, None, fact.kind().0, &json!({}))
     }
@@ -114,7 +114,7 @@ fn the_first_of_a_key_counts_until_it_is_deleted_and_nothing_is_of_another_incar
     let resources = as_any::<ResourceFold>(&*resources);
     let shown = |key: Option<&str>, of| {
         let at = at(key, of);
-        let shown = resources.shown(&at, resource_subject(&at, true));
+        let shown = resources.shown(&at, resource_subject(&at));
         (json!(shown.fields), shown.count)
     };
     assert_eq!(shown(Some("files/b"), 1), (json!({"n": 6}), 3));
@@ -128,8 +128,8 @@ fn the_first_of_a_key_counts_until_it_is_deleted_and_nothing_is_of_another_incar
         (Some(1), Some(0), Some(2 * rows::CHUNK))
     );
     let last = history().len() as u64;
-    assert_eq!(resources.version(resource_subject(&at(Some("files/b"), 0), true)), last);
-    assert_eq!(resources.version(resource_subject(&at(None, 0), true)), 6);
+    assert_eq!(resources.version(resource_subject(&at(Some("files/b"), 0))), last);
+    assert_eq!(resources.version(resource_subject(&at(None, 0))), 6);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_record_that_cannot_be_read_changes_nothing_but_the_version() {
     records.push(broken);
     let resources = folded(&records);
     let at = at(Some("files/a"), 0);
-    let shown = as_any::<ResourceFold>(&*resources).shown(&at, resource_subject(&at, true));
+    let shown = as_any::<ResourceFold>(&*resources).shown(&at, resource_subject(&at));
     assert_eq!(
         (json!(shown.fields), shown.version, shown.count),
         (json!({"n": 1}), 2, 1)
