@@ -9,7 +9,7 @@ use flowstate_engine::{
     collection, resource,
 };
 use flowstate_log::Log;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -447,4 +447,36 @@ async fn a_run_sees_what_clients_did_and_clients_what_a_run_did() {
     delete(&engine, "files", "a").await.expect("deleted");
     go(&engine, "s", None, "a".into()).await;
     assert_eq!(content(&engine, "files", Some("a")).await.expect("made anew"), None);
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_keeps_no_hook_from_what_has_happened() {
+    let (told, options) = (Told::default(), memory());
+    let flow = || going(|_, _| async move { Ok(Value::Null) }).session(scope::<State>().resource(&files(&told)));
+    let engine = open(flow(), Arc::default(), &options).await;
+    go(&engine, "s", None, Value::Null).await;
+    for polls in 0..60 {
+        let topic = polls.to_string();
+        let mut making = Box::pin(create(&engine, "files", &topic, Some("x")));
+        for _ in 0..polls {
+            if poll_immediate(&mut making).await.is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    engine.close().await;
+    let engine = open(flow(), Arc::default(), &options).await;
+    let records = clients_records(&engine).await;
+    let made = records.iter().filter_map(|(_, fact)| match fact {
+        Fact::ResourceCreated(created) => Some(format!("created {} 5 of session/s/files", created.at.path())),
+        _ => None,
+    });
+    let made: Vec<String> = made.collect();
+    assert!(
+        !made.is_empty() && made.len() < 60,
+        "some were dropped before they began: {}",
+        made.len()
+    );
+    assert_eq!(told.take(), made);
 }
