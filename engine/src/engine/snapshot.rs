@@ -1,29 +1,22 @@
 //! What clients may see of a session at once: derived values and a page of items.
 
+mod scopes;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use flowstate_log::Log;
 use flowstate_log::record::{StreamId, SubStreamId};
-use futures_util::FutureExt;
-use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
 use super::media::{Media, audio_bytes, is_stored};
-use super::place::ScopePlace;
 use crate::error::QueryError;
 use crate::exec::Core;
-use crate::flow::Flow;
-use crate::flow::client_data::derive;
 use crate::item::Item;
 use crate::item::open::OpenItems;
 use crate::principal::Principal;
 use crate::projection::items::ItemEntry;
-use crate::projection::resource::ResourceFold;
-use crate::projection::{SessionSummary, items, requests, session, state};
-use crate::record::{Fact, ItemRecord, ScopeKind, decode};
-use crate::resource::{RESOURCE_SCOPES, ResourceDef, ScopeResources};
-use crate::scope::Fields;
+use crate::projection::{items, requests, session};
+use crate::record::{Fact, ItemRecord, decode};
 
 /// Records that are read at once.
 const READ_RECORDS: usize = 1_000;
@@ -109,109 +102,13 @@ pub(super) async fn snapshot(
         items: None,
         total: 0,
     };
-    add_scopes(core, principal, stream, &summary, query, &mut snapshot).await?;
+    scopes::add(core, principal, stream, &summary, query, &mut snapshot).await?;
     if let Some(page) = &query.items {
         let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), page)).await?;
         snapshot.items = Some(read_items(&core.log, stream, &entries).await?);
         snapshot.total = total;
     }
     Ok(Some(snapshot))
-}
-
-/// What the scopes show: all of them are looked at at once, so that what is slow in one is waited for with the others.
-async fn add_scopes(
-    core: &Core,
-    principal: &Principal,
-    stream: StreamId,
-    summary: &SessionSummary,
-    query: &SnapshotQuery,
-    snapshot: &mut Snapshot,
-) -> Result<(), QueryError> {
-    let Some(flow) = core.registry.flow(&snapshot.flow) else {
-        snapshot.client_data_errors.push(ClientDataError {
-            scope: ScopeKind::Session.as_str().into(),
-            name: String::new(),
-            message: format!("no flow is registered under kind {:?}", snapshot.flow),
-        });
-        return Ok(());
-    };
-    let places = RESOURCE_SCOPES.into_iter().filter_map(|kind| {
-        let place = ScopePlace::of(principal, stream, summary, kind)?;
-        Some((kind, place))
-    });
-    let shown = places.map(|(kind, place)| of_scope(core, flow, kind, place, query).boxed());
-    for shown in try_join_all(shown).await? {
-        let scope = shown.kind.as_str();
-        if !shown.values.is_empty() {
-            snapshot.client_data.insert(scope.into(), shown.values);
-        }
-        if !shown.resources.is_empty() {
-            snapshot.resources.insert(scope.into(), shown.resources);
-        }
-        let errors = shown.errors.into_iter().map(|(name, message)| ClientDataError {
-            scope: scope.into(),
-            name,
-            message,
-        });
-        snapshot.client_data_errors.extend(errors);
-    }
-    Ok(())
-}
-
-/// What one scope shows.
-struct ScopeShown {
-    kind: ScopeKind,
-    values: Map<String, Value>,
-    errors: Vec<(String, String)>,
-    resources: BTreeMap<String, ResourceEntry>,
-}
-
-async fn of_scope(
-    core: &Core,
-    flow: &Arc<Flow>,
-    kind: ScopeKind,
-    place: ScopePlace,
-    query: &SnapshotQuery,
-) -> Result<ScopeShown, QueryError> {
-    let (def, scope) = (flow.scope(kind), kind.as_str());
-    let wanted = |name: &str| match &query.client_data {
-        Some(entries) => entries.iter().any(|entry| entry.0 == scope && entry.1 == name),
-        None => true,
-    };
-    let asks = def.client_data.iter().any(|entry| wanted(&entry.name));
-    let visible: Vec<&Arc<ResourceDef>> = def.resources().filter(|def| def.client.is_some()).collect();
-    let mut shown = ScopeShown {
-        kind,
-        values: Map::new(),
-        errors: Vec::new(),
-        resources: BTreeMap::new(),
-    };
-    if !asks && visible.is_empty() {
-        return Ok(shown);
-    }
-    let stream = place.stream(&core.log).await?;
-    let resources = ScopeResources::new(core.log.clone(), stream, kind, flow.clone());
-    if asks {
-        let stored = match stream {
-            Some(stream) => state::of_flow(&core.log, stream, kind, def.shared, flow.kind()).await?,
-            None => Fields::new(),
-        };
-        (shown.values, shown.errors) = derive(def, &stored, &resources, &*core.timer, wanted).await;
-    }
-    if !visible.is_empty() {
-        let entry = |fold: &ResourceFold, def: &ResourceDef| match def.is_collection {
-            true => ResourceEntry::Collection {
-                count: resources.count_in(fold, def),
-            },
-            false => ResourceEntry::One,
-        };
-        let entries = resources.read(|fold| {
-            let entries = visible.iter().map(|def| (def.name.clone(), entry(fold, def)));
-            entries.collect()
-        });
-        shown.resources = entries.await?;
-    }
-    Ok(shown)
 }
 
 /// The entries of a page, and how many there are on all pages.
