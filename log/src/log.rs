@@ -30,6 +30,7 @@ use crate::run::BlockCache;
 use crate::segment::files::Files;
 use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
+use crate::snapshot::Snapshot;
 use crate::tail::Tail;
 use crate::view::View;
 use crate::view::inline::{Folds, Views};
@@ -274,6 +275,28 @@ impl Shared {
         Ok(())
     }
 
+    /// Folds that end before the first record that is left of their stream go on from what the record says that gave up those before.
+    fn begin_behind_trim(&self, cell: &Arc<Cell>, slots: &mut [crate::view::inline::Slot]) -> Result<(), StoreError> {
+        let (trimmed, snapshot) = {
+            let head = &cell.index.read().head;
+            (head.trimmed, head.snapshot)
+        };
+        if slots.iter().all(|slot| slot.position >= trimmed) {
+            return Ok(());
+        }
+        let records = self.read_blocking(cell, snapshot, snapshot);
+        let records = records.map_err(|error| StoreError(error.to_string()))?;
+        let missing = || StoreError(format!("the snapshot of {} was not found", cell.id));
+        let snapshot = Snapshot::read(records.first().ok_or_else(missing)?).map_err(StoreError)?;
+        for slot in slots.iter_mut().filter(|slot| slot.position < trimmed) {
+            *slot = snapshot
+                .fold_of(slot.of.clone(), cell.id, &cell.name)
+                .map_err(StoreError)?;
+            self.views.list(std::slice::from_ref(slot));
+        }
+        Ok(())
+    }
+
     /// Brings folds up to a record of their stream.
     pub(crate) fn folded_to(
         &self,
@@ -281,6 +304,7 @@ impl Shared {
         mut slots: Vec<crate::view::inline::Slot>,
         last: u64,
     ) -> Result<Vec<crate::view::inline::Slot>, StoreError> {
+        self.begin_behind_trim(cell, &mut slots)?;
         let mut next = slots.iter().map(|slot| slot.position + 1).min().unwrap_or(last + 1);
         while next <= last {
             let records = self

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::index::{Head, Index, SubStream};
 use crate::record::{Name, Record, StreamId, SubStreamId};
-use crate::view::Row;
 use crate::view::inline::{Registered, Slot, Views};
+use crate::view::{Fold, Row};
 
 /// The payload.
 #[derive(Debug, Serialize, Deserialize)]
@@ -162,7 +162,7 @@ impl Snapshot {
         let view = of.view.clone();
         let kept = self.views.iter().find(|kept| kept.view == view.id().0);
         let Some(kept) = kept else {
-            return Err(format!("the view {} is newer than what was trimmed", view.name()));
+            return Ok(self.whole(view.unkept(stream, name)?, of));
         };
         let row = |(key, value): &(Text, Text)| Row {
             key: key.0.clone(),
@@ -173,10 +173,15 @@ impl Snapshot {
             true => view.load(stream, name, rows),
             false => view.upgrade(stream, name, kept.version, rows),
         };
-        let mut slot = Slot::new(fold?, of, self.as_of);
+        Ok(self.whole(fold?, of))
+    }
+
+    /// A fold with everything that it has yet to be written.
+    fn whole(&self, fold: Box<dyn Fold>, of: Arc<Registered>) -> Slot {
+        let mut slot = Slot::new(fold, of, self.as_of);
         slot.whole = true;
         slot.dirty = true;
-        Ok(slot)
+        slot
     }
 }
 

@@ -55,6 +55,13 @@ pub trait View: Send + Sync + 'static {
         ))
     }
 
+    /// The fold of a stream that was trimmed before there was this view: what it would have kept of the records that are gone is not known. `Err` refuses to
+    /// go on; only a view for which none of those records can have meant anything may begin empty.
+    fn unkept(&self, stream: StreamId, name: &Name) -> Result<Box<dyn Fold>, String> {
+        let _ = (stream, name);
+        Err(format!("the view {} is newer than what was trimmed", self.name()))
+    }
+
     /// The fold that wrote these rows. `Err` says what is wrong with them; the views are then rebuilt.
     fn load(&self, stream: StreamId, name: &Name, rows: Vec<Row>) -> Result<Box<dyn Fold>, String>;
 }

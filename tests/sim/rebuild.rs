@@ -7,7 +7,7 @@ use flowstate_log::disk::Disk;
 use flowstate_log::disk::memory::MemoryDisk;
 use flowstate_log::error::AppendError;
 use flowstate_log::record::Subject;
-use flowstate_log::verbs::Erase;
+use flowstate_log::verbs::{Erase, Trim};
 use flowstate_log::view::ViewId;
 use flowstate_log::view_store::memory::MemoryViews;
 use flowstate_log::{Log, Options};
@@ -189,5 +189,41 @@ async fn an_erasure_that_was_broken_off_is_complete_after_the_next_start() {
     let lines = log.view(id, ViewId(1), |fold: &LinesFold| fold.lines.values().cloned().collect());
     let lines: Vec<String> = lines.await.expect("view");
     assert_eq!(lines, ["", "forked"], "the payload that it shared is gone");
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trimmed_stream_whose_records_are_in_segments_comes_back_without_any_rows() {
+    let disk = MemoryDisk::new();
+    let open = |seed| {
+        let mut options = late(&disk, &MemoryViews::new(), seed);
+        // Nothing is clustered.
+        (options.limits.cluster_segments_min, options.limits.cluster_segments_max) = (1_000, 1_000);
+        Log::open(options).expect("open")
+    };
+    let log = open(1);
+    for number in 0..9 {
+        append(&log, "s", &format!("{number}")).await.expect("append");
+    }
+    let (all, _) = folded(&log, "s").await;
+    let id = log.stream(&name("s")).await.expect("names").expect("the stream");
+    log.trim(id, Trim::KeepLast(2)).await.expect("trim");
+    append(&log, "s", "after").await.expect("append");
+    log.close().await;
+    drop(log);
+    let lines = async |log: &Log| -> Vec<String> {
+        let lines = log.view(id, ViewId(1), |fold: &LinesFold| fold.lines.values().cloned().collect());
+        lines.await.expect("view")
+    };
+    let expected = [&all[..], &["after".to_owned()]].concat();
+    let log = open(2);
+    assert_eq!(lines(&log).await, expected);
+    let left = log.read(id, 8, 10).await.expect("what is left");
+    assert_eq!(texts(&left)[..2], ["7", "8"]);
+    append(&log, "s", "more").await.expect("append");
+    log.close().await;
+    drop(log);
+    let log = open(3);
+    assert_eq!(lines(&log).await, [&expected[..], &["more".to_owned()]].concat());
     log.close().await;
 }

@@ -58,6 +58,11 @@ impl View for ResourceView {
         Box::<ResourceFold>::default()
     }
 
+    /// What is older has no resources.
+    fn unkept(&self, stream: StreamId, name: &Name) -> Result<Box<dyn Fold>, String> {
+        Ok(self.empty(stream, name))
+    }
+
     fn load(&self, _stream: StreamId, _name: &Name, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
         Ok(Box::new(rows::load(rows)?))
     }

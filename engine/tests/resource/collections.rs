@@ -125,10 +125,11 @@ async fn of_many_who_make_one_key_at_once_one_makes_it() {
             .await
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
-        files.get_or_create("shared").await?.state().inc("reads", 1).await?;
+        let shared = files.get_or_create("shared").await?;
+        let reads = shared.state().inc("reads", 1).await?.into_value();
         match made {
-            Ok(_) => Ok(json!(true)),
-            Err(error) if matches!(error.problem, ResourceProblem::Exists) => Ok(json!(false)),
+            Ok(_) => Ok(json!([true, reads])),
+            Err(error) if matches!(error.problem, ResourceProblem::Exists) => Ok(json!([false, reads])),
             Err(error) => Err(error.into()),
         }
     })
