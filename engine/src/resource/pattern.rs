@@ -18,7 +18,7 @@ use std::str::FromStr;
 /// Longest pattern, in bytes: half of a key, so that what two patterns share is never too long to be one.
 const PATTERN_LEN_MAX: usize = 256;
 
-/// Which keys a collection has; see the [module](self).
+/// Which keys a collection has: `files/*`, `files/**`, `[topic]/observations`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: Box<str>,
