@@ -49,20 +49,21 @@ const RESOURCE_SUBJECTS: u64 = 32;
 /// Subject of the records that change the state of a resource, in the stream of its scope. Two resources may have the same; the instances of a
 /// collection are spread over several.
 pub fn resource_subject(at: &ResourceAt) -> Subject {
-    subject_within("", at, at.key.as_deref())
+    Subject(0x8000 | subject_within(at, at.key.as_deref()))
 }
 
-/// Subject of the records that make and delete the instances of a collection. Where one makes room for another all have one; without a cap
-/// they are spread over several, so that they are made beside each other.
+/// Subject of the records that make and delete the instances of a collection: never one of a state. Where one makes room for another all have one;
+/// without a cap they are spread over several, so that they are made beside each other.
 pub fn collection_subject(at: &ResourceAt, is_capped: bool) -> Subject {
-    subject_within("instances", at, at.key.as_deref().filter(|_| !is_capped))
+    Subject(0xc000 | subject_within(at, at.key.as_deref().filter(|_| !is_capped)))
 }
 
-fn subject_within(what: &str, at: &ResourceAt, spread: Option<&str>) -> Subject {
-    let family = [what, "\0", at.flow.as_deref().unwrap_or_default(), "\0", &at.resource].concat();
+/// 14 bits.
+fn subject_within(at: &ResourceAt, spread: Option<&str>) -> u16 {
+    let family = [at.flow.as_deref().unwrap_or_default(), "\0", &at.resource].concat();
     let within = spread.map_or(0, |key| xxh3_64(key.as_bytes()) % RESOURCE_SUBJECTS);
     let hash = xxh3_64(family.as_bytes()).wrapping_add(within).to_le_bytes();
-    Subject(0x8000 | u16::from_le_bytes([hash[0], hash[1]]))
+    u16::from_le_bytes([hash[0], hash[1]]) & 0x3fff
 }
 
 fn is_zero_position(position: &u64) -> bool {

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use flowstate_log::error::{AppendError, ReadError};
 use flowstate_log::record::Subject;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,8 +21,6 @@ use crate::scope::{Fields, ResourceMark};
 /// So many resources, and bytes of bodies, are written before what the run knows of them is let go: it waits then until that is visible.
 const WRITTEN_MAX: usize = 1_024;
 const BODIES_BYTES_MAX: usize = 8 << 20;
-/// How often a change of a collection is worked out again because others were first.
-const ATTEMPTS_MAX: u32 = 64;
 
 /// A resource, or an instance of a collection, as one run knows it.
 pub(crate) struct RunResource {
@@ -232,51 +229,32 @@ impl RunResources {
         turn.pass_resource(ctx.place(), write, queued).await
     }
 
-    /// Appends what `decide` works out from what is visible, again if others were first. Durable on return. Gives the position of the first
-    /// fact, and what was decided; `None` if there is nothing to do.
+    /// Appends what `decide` works out from what is visible. Durable on return. Gives the position of the first fact, and what was decided; `None` if
+    /// there is nothing to do. Whoever else in this process changes what it depends on waits for its turn meanwhile, so that nobody else's change comes
+    /// between: it is appended under the version all the same.
     pub(crate) async fn decide(
         &self,
         ctx: &Ctx,
         resource: &RunResource,
         decide: impl Fn(&ResourceFold) -> Result<Option<Decided>, ResourceProblem> + Send + Sync,
     ) -> Result<Option<(u64, Decided)>, ResourceProblem> {
-        let subject = resource.def.instances_subject(&resource.at);
-        let told = ctx.told(&resource.scope, subject);
+        let told = ctx.told(&resource.scope, resource.def.instances_subject(&resource.at));
         let _turn = told.turn.lock().await;
-        for _ in 0..ATTEMPTS_MAX {
-            // What this run has appended is part of it.
-            ctx.durable().await?;
-            let stream = resource.scope.stream(ctx).await?;
-            let decided = match stream {
-                None => decide(&ResourceFold::default())?,
-                Some(stream) => resource::read(ctx.log(), stream, &decide).await??,
-            };
-            let Some(mut decided) = decided else { return Ok(None) };
-            let facts = std::mem::take(&mut decided.facts);
-            let write = resource.write(facts, Some(decided.under));
-            let turn = ctx.recorder().turn().await?;
-            match turn.decide_resource(ctx.place(), write).await {
-                Ok(first) => {
-                    ctx.durable().await?;
-                    return Ok(Some((first, decided)));
-                }
-                Err(RecordError::Append(AppendError::VersionMismatch { actual, .. })) => {
-                    visible(ctx, resource, actual).await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let attempts = ATTEMPTS_MAX;
-        Err(ResourceProblem::Contended { attempts })
+        // What this run has appended is part of it.
+        ctx.durable().await?;
+        let decided = match resource.scope.stream(ctx).await? {
+            None => decide(&ResourceFold::default())?,
+            Some(stream) => resource::read(ctx.log(), stream, &decide).await??,
+        };
+        let Some(mut decided) = decided else { return Ok(None) };
+        let facts = std::mem::take(&mut decided.facts);
+        let write = resource.write(facts, Some(decided.under));
+        let recorder = ctx.recorder();
+        let queued = recorder.turn().await?.resource(ctx.place(), write).await?;
+        let first = recorder.sequenced(queued).await?;
+        ctx.durable().await?;
+        Ok(Some((first, decided)))
     }
-}
-
-/// Waits until a record of the resource's stream is visible.
-async fn visible(ctx: &Ctx, resource: &RunResource, position: u64) -> Result<(), ReadError> {
-    if let Some(stream) = resource.scope.stream(ctx).await? {
-        ctx.log().follow(stream, position).await?.page().await?;
-    }
-    Ok(())
 }
 
 fn hash(at: &ResourceAt) -> u64 {

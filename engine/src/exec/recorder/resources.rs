@@ -156,12 +156,6 @@ impl Turn<'_> {
         Ok(Queued { appending, count })
     }
 
-    /// Appends facts that are taken only if the resource has the version that they say, and gives the position of the first.
-    pub(crate) async fn decide_resource(mut self, place: &Place, write: ResourceWrite) -> Result<u64, RecordError> {
-        let queued = self.resource(place, write).await?;
-        self.decided(queued).await
-    }
-
     /// Queues a fact that nobody waits for, and calls `queued` before anything else is.
     pub(crate) async fn pass_resource(
         mut self,
