@@ -7,8 +7,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowstate_engine::prelude::*;
 use flowstate_engine::{Collection, Principal, Resource, SnapshotQuery, Submission, collection, offline, resource};
+use flowstate_log::Options;
 use flowstate_log::env::{Env, SystemEnv};
-use flowstate_log::{Options, Storage};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Runtime;
@@ -105,7 +105,7 @@ fn bench_flow() -> Flow {
     flow.session(session).instance("default").expect("a flow")
 }
 
-async fn open(store: impl Into<Storage>) -> Engine {
+async fn open(store: Options) -> Engine {
     Engine::builder()
         .flow(bench_flow())
         .open(store)
@@ -128,26 +128,34 @@ async fn run(engine: &Engine, session: &str, what: &str, count: u64, bytes: usiz
     Duration::from_nanos(ended.output.as_u64().expect("nanoseconds"))
 }
 
-fn bodies(c: &mut Criterion) {
+/// A store for one sample: bodies stay, so that a store for all of them would grow without end.
+fn sample(runtime: &Runtime, store: &str, what: &str, count: u64, bytes: usize) -> Duration {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let options = match store {
+        "memory" => Options::in_memory(),
+        _ => Options::in_folder(&folder.path().join("data")).expect("a folder"),
+    };
+    runtime.block_on(async {
+        let engine = open(options).await;
+        let took = run(&engine, "bodies", what, count, bytes).await;
+        engine.close().await;
+        took
+    })
+}
+
+fn bodies(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let lsm = Options::in_folder(&folder.path().join("data")).expect("a folder");
-    let mut memory = Options::in_memory();
-    memory.limits.segment_bytes = 64 << 20;
-    let stores: [(&str, Storage); 2] = [("memory", memory.into()), ("lsm", lsm.into())];
     let mut group = c.benchmark_group("body");
     group.sample_size(10);
-    for (name, store) in stores {
-        let engine = runtime.block_on(open(store));
+    for store in ["memory", "lsm"] {
         for (size, bytes) in [("1 KB", 1 << 10), ("1 MB", 1 << 20)] {
             for what in ["write", "read"] {
                 group.throughput(Throughput::Elements(1));
-                group.bench_function(BenchmarkId::new(format!("{what} {size}"), name), |b| {
-                    b.iter_custom(|count| runtime.block_on(run(&engine, "bodies", what, count, bytes)));
+                group.bench_function(BenchmarkId::new(format!("{what} {size}"), store), |b| {
+                    b.iter_custom(|count| sample(&runtime, store, what, count, bytes));
                 });
             }
         }
-        runtime.block_on(engine.close());
     }
     group.finish();
 }
