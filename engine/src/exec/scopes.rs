@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Ctx;
 use crate::flow::Flow;
 use crate::projection::resource;
-use crate::projection::state::{self, Shown};
+use crate::projection::state;
 use crate::record::{ResourceAt, ScopeKind, StateChanged};
 use crate::scope::StateProblem;
 use crate::scope::overlay::Overlay;
@@ -138,7 +138,7 @@ impl RunScope {
         let log = ctx.log();
         let is_instance = self.is_instance();
         let Some(stream) = self.stream(ctx).await? else {
-            self.overlay.lock().catch_up(Shown::NOTHING);
+            self.overlay.lock().begin();
             return if is_instance { Err(StateProblem::Gone) } else { Ok(()) };
         };
         if let Some(at) = &self.resource {

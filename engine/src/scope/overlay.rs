@@ -66,6 +66,13 @@ impl Overlay {
         self.on_their_way -= 1;
     }
 
+    /// There is no stream to look at. If more was seen before, it was looked for too early, and others saw more meanwhile.
+    pub(crate) fn begin(&mut self) {
+        if self.visible.is_none() {
+            self.catch_up(Shown::NOTHING);
+        }
+    }
+
     /// Takes in what is visible now.
     pub(crate) fn catch_up(&mut self, shown: Shown<'_>) {
         let now = (shown.version, shown.count);
@@ -152,6 +159,18 @@ mod tests {
         assert_eq!((overlay.fields(), overlay.exact()), (&fields(111), None));
         overlay.catch_up(shown(&fields(111), 5, 3));
         assert_eq!((overlay.fields(), overlay.exact()), (&fields(111), Some(5)));
+    }
+
+    #[test]
+    fn who_looked_for_a_stream_too_early_takes_nothing_away() {
+        let mut overlay = Overlay::default();
+        overlay.begin();
+        overlay.wrote(1, inc(1), false);
+        overlay.begin();
+        assert_eq!(overlay.fields(), &fields(1));
+        overlay.catch_up(shown(&fields(1), 1, 1));
+        overlay.begin();
+        assert_eq!((overlay.fields(), overlay.version()), (&fields(1), 1));
     }
 
     #[test]
