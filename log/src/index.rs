@@ -682,19 +682,23 @@ impl Streams {
         }
     }
 
-    /// Resolves when a sub-stream of this name is opened; `None` at once if `waiters_max` callers wait already.
-    pub(crate) async fn wait_for_sub(&self, name: &Name, waiters_max: usize) -> Option<(StreamId, SubStreamId)> {
+    /// Resolves when a sub-stream of this name is opened; at once if `waiters_max` callers wait already. `is_there` looks beyond memory, too: what was
+    /// opened before this waits may have been let go again.
+    pub(crate) async fn wait_for_sub<F>(&self, name: &Name, waiters_max: usize, is_there: impl Fn() -> F + Send)
+    where
+        F: Future<Output = bool> + Send,
+    {
         if self.waiting.count.fetch_add(1, Ordering::AcqRel) >= waiters_max {
             self.waiting.count.fetch_sub(1, Ordering::AcqRel);
-            return self.sub_named(name);
+            return;
         }
         let registered = Registered::new(&self.waiting, name);
         loop {
             let opened = registered.notify.notified();
             tokio::pin!(opened);
             opened.as_mut().enable();
-            if let Some(found) = self.sub_named(name) {
-                return Some(found);
+            if self.sub_named(name).is_some() || is_there().await {
+                return;
             }
             opened.await;
         }

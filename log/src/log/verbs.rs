@@ -84,7 +84,8 @@ impl Verbs for SegmentLog {
                 return Ok(Some(found));
             }
             let most = self.shared.limits.name_waiters_max;
-            let opened = self.shared.streams.wait_for_sub(name, most);
+            let is_there = || async { !matches!(self.sub_stream(name).await, Ok(None)) };
+            let opened = self.shared.streams.wait_for_sub(name, most, is_there);
             let _ = tokio::time::timeout(within, opened).await;
             self.sub_stream(name).await
         })
