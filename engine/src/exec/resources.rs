@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use flowstate_log::error::AppendError;
 use flowstate_log::record::Subject;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -239,7 +240,7 @@ impl RunResources {
         decide: impl Fn(&ResourceFold) -> Result<Option<Decided>, ResourceProblem> + Send + Sync,
     ) -> Result<Option<(u64, Decided)>, ResourceProblem> {
         let told = ctx.told(&resource.scope, resource.def.instances_subject(&resource.at));
-        let _turn = told.turn.lock().await;
+        let turn = told.turn.clone().lock_owned().await;
         // What this run has appended is part of it.
         ctx.durable().await?;
         let decided = match resource.scope.stream(ctx).await? {
@@ -249,11 +250,20 @@ impl RunResources {
         let Some(mut decided) = decided else { return Ok(None) };
         let facts = std::mem::take(&mut decided.facts);
         let write = resource.write(facts, Some(decided.under));
-        let recorder = ctx.recorder();
-        let queued = recorder.turn().await?.resource(ctx.place(), write).await?;
-        let first = recorder.sequenced(queued).await?;
-        ctx.durable().await?;
-        Ok(Some((first, decided)))
+        let queued = ctx.recorder().turn().await?.resource(ctx.place(), write).await?;
+        // A task of its own: if this is dropped here, the turn lasts all the same until what was queued is visible.
+        let ctx = ctx.clone();
+        let seen_through = tokio::spawn(async move {
+            let first = ctx.recorder().sequenced(queued).await?;
+            ctx.durable().await?;
+            // Both: who comes next looks for the turn where this one found it.
+            drop((turn, told));
+            Ok::<_, RecordError>(first)
+        });
+        match seen_through.await {
+            Ok(first) => Ok(Some((first?, decided))),
+            Err(_) => Err(RecordError::Append(AppendError::Closed).into()),
+        }
     }
 }
 

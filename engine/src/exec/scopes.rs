@@ -221,7 +221,7 @@ pub(crate) struct Told {
     /// The highest version that one of them was told of.
     version: AtomicU64,
     /// Held by whoever works out what it becomes, until that is visible: what others would work out meanwhile would be refused.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]

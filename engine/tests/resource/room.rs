@@ -1,11 +1,16 @@
 //! Caps: who makes room, and what counts as an access.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use flowstate_engine::prelude::*;
 use flowstate_engine::record::{Fact, ResourceAt};
 use flowstate_engine::{Collection, Eviction, ResourceProblem, collection};
+use flowstate_log::disk::faulty::FaultyDisk;
 use flowstate_log::disk::memory::MemoryDisk;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 use crate::support::{go, json, open, records, run, to};
 use crate::work::{File, given, on, with};
@@ -237,6 +242,14 @@ async fn a_cap_that_was_lowered_makes_room_for_as_many_as_it_takes() {
     }
 }
 
+/// An instance may have made room since it was found.
+fn is_there_or_was<T>(used: Result<T, impl Into<BlockError>>) {
+    if let Err(error) = used {
+        let error = error.into();
+        assert_eq!(error.code(), "resource_not_found", "{error}");
+    }
+}
+
 /// Readers and writers of all instances while others are made: nobody is refused, and the cap holds.
 #[tokio::test]
 async fn who_reads_and_writes_does_not_keep_others_from_making_room() {
@@ -245,19 +258,13 @@ async fn who_reads_and_writes_does_not_keep_others_from_making_room() {
         for n in 0..20 {
             if input.as_u64() < Some(4) {
                 let file = files.create(format!("{input}-{n}")).await?;
-                file.write_content("made").await?;
+                is_there_or_was(file.write_content("made").await);
                 continue;
             }
             for file in files.list(None).await? {
-                let used = [
-                    file.read_content().await.map(drop).map_err(BlockError::from),
-                    file.state().inc("reads", 1).await.map(drop).map_err(BlockError::from),
-                    file.write_content("read").await.map(drop).map_err(BlockError::from),
-                ];
-                // It may have made room meanwhile.
-                for error in used.into_iter().filter_map(Result::err) {
-                    assert_eq!(error.code(), "resource_not_found", "{error}");
-                }
+                is_there_or_was(file.read_content().await);
+                is_there_or_was(file.state().inc("reads", 1).await);
+                is_there_or_was(file.write_content("read").await);
             }
         }
         Ok(json(files.count().await?))
@@ -305,4 +312,49 @@ async fn a_collection_with_another_pattern_is_another_one() {
         );
         engine.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_while_it_makes_an_instance_takes_nobody_else_with_it() {
+    let disk = FaultyDisk::new(Arc::new(MemoryDisk::new()));
+    let (held, both) = (disk.clone(), Arc::new(Barrier::new(3)));
+    let (files, goes_on) = (files(4, Eviction::Oldest), both.clone());
+    let used = files.clone();
+    let flow = with(&files, move |input, ctx| {
+        let (files, disk, both) = (used.clone(), held.clone(), goes_on.clone());
+        async move {
+            let files = ctx.collection(&files)?;
+            ctx.durable().await?;
+            both.wait().await;
+            if input == json!("stops") {
+                disk.hold_syncs("slot");
+                let is_queued = tokio::task::spawn_blocking(move || disk.wait_for_held(1));
+                tokio::select! {
+                    _ = files.create("stopped") => panic!("nothing is durable"),
+                    _ = is_queued => {}
+                }
+                both.wait().await;
+            } else {
+                both.wait().await;
+                files.create("made").await?;
+            }
+            Ok(json(files.count().await?))
+        }
+    });
+    let engine = open([flow.instance("default").expect("a flow")], &on(disk.clone())).await;
+    let holds = async {
+        both.wait().await;
+        both.wait().await;
+        // So that it has decided, if it does not wait.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        disk.release();
+    };
+    let (stopped, other, ()) = tokio::join!(
+        run(&engine, to("f", "ann", "s", json!("stops"))),
+        run(&engine, to("f", "ann", "s", json!("goes on"))),
+        holds
+    );
+    stopped.expect("it has not failed");
+    assert_eq!(other, Ok(json!(2)), "what was queued is made");
+    engine.close().await;
 }
