@@ -1,6 +1,7 @@
 //! The HTTP side: routes, and what stands around them. Sockets are in `server/connection`; what bodies look like is in `wire`.
 
 mod body;
+pub(crate) mod caller;
 pub(crate) mod connection;
 mod error;
 pub(crate) mod guard;

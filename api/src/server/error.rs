@@ -48,6 +48,8 @@ pub(crate) enum ApiError {
     UnknownSession(String),
     /// No request with this id, under this flow.
     UnknownRequest(String),
+    /// No project with this id, for this caller.
+    UnknownProject(String),
     /// The engine did not accept a request.
     Submit(SubmitError),
     /// A resource was not given, or not changed.
@@ -250,6 +252,11 @@ impl From<ApiError> for Answer {
                     "this flow has no request {:?}; POST an action to make one",
                     excerpt(&request)
                 ),
+            ),
+            ApiError::UnknownProject(project) => Self::new(
+                StatusCode::NOT_FOUND,
+                "project_not_found",
+                format!("there is no project {:?} for this credential", excerpt(&project)),
             ),
             ApiError::Submit(error) => error.into(),
             ApiError::Resource(error) => error.into(),

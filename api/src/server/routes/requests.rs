@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use flowstate_engine::{Principal, QueryError, record};
+use flowstate_engine::{QueryError, record};
 use flowstate_log::{Log, SubStreamInfo};
 
 use super::{Params, Segments};
 use crate::server::Api;
+use crate::server::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::sse::{self, Frames};
 use crate::wire::cursor::cursor;
@@ -21,6 +22,7 @@ const REQUEST_WAIT_MAX: Duration = Duration::from_secs(3);
 /// GET /api/flows/{kind}/requests/{request}/stream
 pub(crate) async fn stream(
     State(api): State<Api>,
+    caller: Caller,
     Segments((kind, request)): Segments<(String, String)>,
     params: Params,
     headers: HeaderMap,
@@ -28,8 +30,7 @@ pub(crate) async fn stream(
     if api.engine.flow(&kind).is_none() {
         return Err(ApiError::UnknownFlow(kind));
     }
-    let principal = Principal::default();
-    let found = api.engine.request(&principal, &kind, &request, REQUEST_WAIT_MAX);
+    let found = api.engine.request(&caller.principal, &kind, &request, REQUEST_WAIT_MAX);
     let found = api
         .stopping
         .run_until_cancelled(found)

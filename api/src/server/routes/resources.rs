@@ -6,23 +6,24 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use flowstate_engine::Principal;
 
 use super::Segments;
 use crate::server::Api;
 use crate::server::body::JsonObject;
+use crate::server::caller::Caller;
 use crate::server::error::ApiError;
 use crate::wire::resource::{ChangedAnswer, ContentAnswer, CreateBody, CreatedAnswer, content_of};
 
 /// GET /api/flows/sessions/{session}/resources/{resource}/content, and the same with a topic before `content`
 pub(crate) async fn content(
     State(api): State<Api>,
+    caller: Caller,
     uri: Uri,
     Segments((session, resource, rest)): Segments<(String, String, String)>,
 ) -> Result<Json<ContentAnswer>, ApiError> {
     let topic = of_content(&uri, rest)?;
-    let (engine, principal) = (&api.engine, Principal::default());
-    let content = engine.resource_content(&principal, &session, &resource, topic.as_deref());
+    let engine = &api.engine;
+    let content = engine.resource_content(&caller.principal, &session, &resource, topic.as_deref());
     let content = content.await?;
     Ok(Json(ContentAnswer {
         resource,
@@ -34,14 +35,14 @@ pub(crate) async fn content(
 /// POST /api/flows/sessions/{session}/resources/{resource}
 pub(crate) async fn create(
     State(api): State<Api>,
+    caller: Caller,
     Segments((session, resource)): Segments<(String, String)>,
     JsonObject(fields): JsonObject,
 ) -> Result<(StatusCode, Json<CreatedAnswer>), ApiError> {
     let CreateBody { topic, content } = CreateBody::from_fields(fields).map_err(ApiError::Fields)?;
-    let principal = Principal::default();
     let created = api
         .engine
-        .create_resource(&principal, &session, &resource, &topic, content);
+        .create_resource(&caller.principal, &session, &resource, &topic, content);
     created.await?;
     Ok((StatusCode::CREATED, Json(CreatedAnswer { topic })))
 }
@@ -49,6 +50,7 @@ pub(crate) async fn create(
 /// PATCH /api/flows/sessions/{session}/resources/{resource}/{topic}/content
 pub(crate) async fn write(
     State(api): State<Api>,
+    caller: Caller,
     uri: Uri,
     Segments((session, resource, rest)): Segments<(String, String, String)>,
     JsonObject(fields): JsonObject,
@@ -56,10 +58,9 @@ pub(crate) async fn write(
     // Without a topic it is a resource's, which clients don't write; a collection says that it has no such instance.
     let topic = of_content(&uri, rest)?.unwrap_or_default();
     let content = content_of(fields).map_err(ApiError::Fields)?;
-    let principal = Principal::default();
     let written = api
         .engine
-        .write_resource(&principal, &session, &resource, &topic, content);
+        .write_resource(&caller.principal, &session, &resource, &topic, content);
     written.await?;
     Ok(Json(ChangedAnswer { resource, topic }))
 }
@@ -67,10 +68,12 @@ pub(crate) async fn write(
 /// DELETE /api/flows/sessions/{session}/resources/{resource}/{topic}
 pub(crate) async fn delete(
     State(api): State<Api>,
+    caller: Caller,
     Segments((session, resource, topic)): Segments<(String, String, String)>,
 ) -> Result<Json<ChangedAnswer>, ApiError> {
-    let principal = Principal::default();
-    let deleted = api.engine.delete_resource(&principal, &session, &resource, &topic);
+    let deleted = api
+        .engine
+        .delete_resource(&caller.principal, &session, &resource, &topic);
     deleted.await?;
     Ok(Json(ChangedAnswer { resource, topic }))
 }

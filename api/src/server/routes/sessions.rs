@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use flowstate_engine::{ItemPage, Principal, SessionQuery, SnapshotQuery};
+use flowstate_engine::{ItemPage, SessionQuery, SnapshotQuery};
 
 use super::{Params, Segments};
 use crate::server::Api;
+use crate::server::caller::Caller;
 use crate::server::error::ApiError;
 use crate::wire::session::{SessionBody, SessionsBody, SnapshotBody};
 
@@ -15,14 +16,18 @@ const LIMIT_MAX: usize = 1_000;
 const ITEMS_LIMIT_DEFAULT: usize = 100;
 
 /// GET /api/flows/sessions
-pub(crate) async fn list(State(api): State<Api>, params: Params) -> Result<Json<SessionsBody>, ApiError> {
+pub(crate) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<SessionsBody>, ApiError> {
     let query = SessionQuery {
         flow: params.text("flowKind").map(str::to_owned),
-        user: params.text("userId").map(str::to_owned),
+        user: caller.user("userId", params.text("userId").map(str::to_owned))?,
         limit: params.integer("limit"),
         offset: params.integer("offset").unwrap_or(0),
     };
-    let sessions = api.engine.sessions(&Principal::default(), &query).await?;
+    let sessions = api.engine.sessions(&caller.principal, &query).await?;
     Ok(Json(SessionsBody {
         sessions: sessions.into_iter().map(Into::into).collect(),
     }))
@@ -31,9 +36,10 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> Result<Json<
 /// GET /api/flows/sessions/{session}
 pub(crate) async fn detail(
     State(api): State<Api>,
+    caller: Caller,
     Segments(session): Segments<String>,
 ) -> Result<Json<SessionBody>, ApiError> {
-    match api.engine.session(&Principal::default(), &session).await? {
+    match api.engine.session(&caller.principal, &session).await? {
         Some(detail) => Ok(Json(SessionBody { session: detail.into() })),
         None => Err(ApiError::UnknownSession(session)),
     }
@@ -42,6 +48,7 @@ pub(crate) async fn detail(
 /// GET /api/flows/sessions/{session}/state
 pub(crate) async fn state(
     State(api): State<Api>,
+    caller: Caller,
     Segments(session): Segments<String>,
     params: Params,
 ) -> Result<Json<SnapshotBody>, ApiError> {
@@ -56,7 +63,7 @@ pub(crate) async fn state(
             limit,
         }),
     };
-    match api.engine.snapshot(&Principal::default(), &session, &query).await? {
+    match api.engine.snapshot(&caller.principal, &session, &query).await? {
         Some(snapshot) if api.engine.flow(&snapshot.flow).is_none() => Err(ApiError::UnknownFlow(snapshot.flow)),
         Some(snapshot) => {
             for error in &snapshot.client_data_errors {
