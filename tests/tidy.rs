@@ -78,6 +78,7 @@ fn only_a_few_files_append() {
         "api/src/cli/log/import.rs",
         "engine/src/exec/submit/accept.rs",
         "engine/src/exec/submit/resource.rs",
+        "engine/src/exec/submit/session.rs",
         "engine/src/exec/cancel.rs",
         "engine/src/exec/recorder/append.rs",
         "engine/src/exec/recover.rs",

@@ -14,9 +14,11 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
 use crate::server::guard::Guard;
+use crate::server::settings::Settings;
 use crate::server::{Api, connection, router};
 use crate::signals::Signals;
 use crate::store::Store;
+use crate::wire::event::StopNames;
 
 /// A server of flows. Cheap to clone; all clones are one server.
 #[derive(Clone)]
@@ -33,6 +35,7 @@ pub struct FlowStateBuilder {
     store: Option<Store>,
     hosts: Vec<String>,
     origins: Vec<String>,
+    settings: Settings,
 }
 
 /// Why a [`FlowState`] could not be built.
@@ -75,6 +78,7 @@ impl FlowState {
             store: None,
             hosts: Vec::new(),
             origins: Vec::new(),
+            settings: Settings::default(),
         }
     }
 
@@ -167,6 +171,26 @@ impl FlowStateBuilder {
         self
     }
 
+    /// Lets callers see what clients don't: hidden items in streams, polls and snapshots that ask for them (`include=trace`). For developer tools;
+    /// without it such calls are answered 403.
+    pub fn trace_access(mut self) -> Self {
+        self.settings.trace_access = true;
+        self
+    }
+
+    /// Calls the end of a request that was stopped `request.aborted` if somebody asked for that and `request.interrupted` if nobody did, as later
+    /// clients know it. Without this both are `request.incomplete`, which every client ends on.
+    pub fn later_stop_names(mut self) -> Self {
+        self.settings.stop_names = StopNames::Two;
+        self
+    }
+
+    /// The model that writes down what was spoken if a caller names none.
+    pub fn transcription_model(mut self, model: impl Into<String>) -> Self {
+        self.settings.transcription_model = Some(model.into());
+        self
+    }
+
     /// Goes on with the requests that were open when the server last stopped; see [`EngineBuilder::resume_open_requests`].
     pub fn resume_open_requests(mut self) -> Self {
         self.engine = self.engine.resume_open_requests();
@@ -191,6 +215,7 @@ impl FlowStateBuilder {
         Ok(FlowState {
             api: Api {
                 engine: engine.open(storage).await?,
+                settings: Arc::new(self.settings),
                 stopping: CancellationToken::new(),
             },
             guard: Arc::new(guard),

@@ -4,8 +4,10 @@ mod body;
 pub(crate) mod caller;
 pub(crate) mod connection;
 mod error;
+mod frames;
 pub(crate) mod guard;
 mod routes;
+pub(crate) mod settings;
 mod sse;
 mod ui;
 
@@ -14,46 +16,66 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use flowstate_engine::Engine;
 use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
 use self::guard::Guard;
-use self::routes::{actions, flows, requests, resources, sessions};
+use self::routes::{actions, flows, requests, resources, sessions, streams, voice};
+use self::settings::Settings;
 
 /// What every route works with.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) engine: Engine,
+    pub(crate) settings: Arc<Settings>,
     /// Set when the server stops; open streams end then.
     pub(crate) stopping: CancellationToken,
+}
+
+/// The routes under `/api/flows`. Names that are fixed go before those that vary, so no flow can be called as they are.
+fn flows_routes() -> Router<Api> {
+    Router::new()
+        .route("/", get(flows::list))
+        .route("/capabilities", get(flows::capabilities))
+        .route("/transcribe", post(voice::transcribe))
+        .route("/active-requests", get(requests::active))
+        .route("/users/{user}/stream", get(flows::user_stream))
+        .route("/users/{user}/check-interrupted", post(requests::interrupted))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{session}", get(sessions::detail).delete(sessions::delete))
+        .route("/sessions/{session}/state", get(sessions::state))
+        .route("/sessions/{session}/requests", get(sessions::requests))
+        .route("/sessions/{session}/metadata", patch(sessions::describe))
+        .route("/sessions/{session}/stream", get(streams::session))
+        .route("/sessions/{session}/events", get(streams::session_events))
+        .route("/sessions/{session}/resources/{resource}", post(resources::create))
+        .route(
+            "/sessions/{session}/resources/{resource}/{*rest}",
+            get(resources::content)
+                .patch(resources::write)
+                .delete(resources::delete),
+        )
+        .route("/{kind}/sessions", post(sessions::create))
+        .route("/{kind}/actions/{action}", post(actions::run))
+        .route("/{kind}/{session}/actions/{action}", post(actions::run_in_session))
+        .route("/{kind}/requests/{request}/stream", get(streams::request))
+        .route("/{kind}/requests/{request}/events", get(streams::request_events))
+        .route("/{kind}/requests/{request}/status", get(requests::status))
+        .route("/{kind}/requests/{request}/abort", post(requests::abort))
+        .route(
+            "/{kind}/sessions/{session}/requests/{request}/retry",
+            post(requests::retry),
+        )
 }
 
 /// All routes, behind the guard.
 pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
     Router::new()
-        .route("/api/flows", get(flows::list))
-        .route("/api/flows/", get(flows::list))
-        .route("/api/flows/{kind}/actions/{action}", post(actions::run))
-        .route(
-            "/api/flows/{kind}/{session}/actions/{action}",
-            post(actions::run_in_session),
-        )
-        .route("/api/flows/{kind}/requests/{request}/stream", get(requests::stream))
-        .route("/api/flows/sessions", get(sessions::list))
-        .route("/api/flows/sessions/{session}", get(sessions::detail))
-        .route("/api/flows/sessions/{session}/state", get(sessions::state))
-        .route(
-            "/api/flows/sessions/{session}/resources/{resource}",
-            post(resources::create),
-        )
-        .route(
-            "/api/flows/sessions/{session}/resources/{resource}/{*rest}",
-            get(resources::content)
-                .patch(resources::write)
-                .delete(resources::delete),
-        )
+        .nest("/api/flows", flows_routes())
+        // What a client makes of it that is told that the API is at `/api`.
+        .nest("/api/api/flows", flows_routes())
         .merge(ui::routes())
         .fallback(async |uri: Uri| ApiError::NoRoute(uri.path().to_owned()))
         .method_not_allowed_fallback(async |method: Method| ApiError::MethodNotAllowed(method))

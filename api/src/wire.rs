@@ -4,9 +4,12 @@
 pub(crate) mod action;
 pub(crate) mod cursor;
 pub(crate) mod event;
+pub(crate) mod fields;
 pub(crate) mod flow;
 pub(crate) mod item;
 pub(crate) mod json;
 pub(crate) mod problem;
+pub(crate) mod request;
 pub(crate) mod resource;
 pub(crate) mod session;
+pub(crate) mod voice;

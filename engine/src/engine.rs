@@ -3,16 +3,18 @@
 mod media;
 mod output;
 mod place;
+mod prefix;
 mod replay;
 mod resources;
 mod run;
+mod sessions;
 mod snapshot;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowstate_log::record::StreamId;
+use flowstate_log::record::{StreamId, SubStreamId};
 use flowstate_log::{Log, Storage, SubStreamInfo};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -30,7 +32,9 @@ use crate::timer::{Timer, TokioTimer};
 use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoiceProviders, Voices};
 
 pub use media::Media;
+pub use prefix::Prefix;
 pub use run::RunResult;
+pub use sessions::{ListedRequest, RequestQuery};
 pub use snapshot::{ClientDataError, ItemPage, ResourceEntry, Snapshot, SnapshotQuery};
 
 /// How long `close` waits for runs to write their last record.
@@ -245,6 +249,28 @@ impl Engine {
         let row =
             projection::requests::read(&self.core.log, sub.stream, |requests| requests.get(sub.id).cloned()).await?;
         Ok(row.filter(|row| row.flow == flow).map(|row| RequestRef { sub, row }))
+    }
+
+    /// The request in this sub-stream of a session.
+    pub async fn request_in(&self, stream: StreamId, sub: SubStreamId) -> Result<Option<RequestRef>, QueryError> {
+        let row = projection::requests::read(&self.core.log, stream, |requests| requests.get(sub).cloned()).await?;
+        let Some(row) = row else { return Ok(None) };
+        let sub = self.core.log.sub_stream_info(stream, sub).await?;
+        Ok(Some(RequestRef { sub, row }))
+    }
+
+    /// Where a session's records are, with its id; `None` if the principal has none of this id.
+    pub async fn session_records(&self, principal: &Principal, session: &str) -> Result<Option<StreamId>, QueryError> {
+        let found = self.session_stream(principal, session).await?;
+        let Some(stream) = found else { return Ok(None) };
+        let is_there = projection::session::read(&self.core.log, stream, |fold| fold.summary().is_some()).await?;
+        Ok(is_there.then_some(stream))
+    }
+
+    /// The id of the session in this stream.
+    pub async fn session_id(&self, stream: StreamId) -> Result<Option<String>, QueryError> {
+        let id = projection::session::read(&self.core.log, stream, |fold| Some(fold.summary()?.session.clone()));
+        Ok(id.await?)
     }
 
     /// Asks that a request be stopped, its background work included. The record that says so is durable on return; the request ends

@@ -2,6 +2,7 @@
 
 mod block;
 mod resource;
+mod session;
 mod typed;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::record::DecodeError;
 pub use block::BlockError;
 pub(crate) use block::EXECUTION_ERROR;
 pub use resource::ResourceAccessError;
+pub use session::{RetryError, SessionError};
 pub use typed::{
     AmbiguousBlockName, ErrorType, NetworkError, OutputValidationError, RateLimitError, TimeoutError, ToolError,
 };

@@ -37,7 +37,7 @@ pub(crate) use scopes::RunScope;
 
 pub use ctx::Ctx;
 pub use replay::Replay;
-pub use submit::{Accepted, Submission};
+pub use submit::{Accepted, NewSession, Submission};
 
 /// What all runs of an engine share.
 pub(crate) struct Core {

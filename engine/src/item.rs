@@ -27,6 +27,9 @@ pub use provenance::{Phase, Provenance};
 
 use crate::record::{ChangeItem, Fact, ItemRecord, ResourceAt};
 
+/// What the `detail.code` of the item is that says that a request was stopped because somebody asked.
+pub const ABORTED: &str = "system.request_aborted";
+
 /// How far an item is. All but `InProgress` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,9 +85,15 @@ pub struct Item {
 impl Item {
     /// The item that a record of request `request` (sub-stream `sub`) describes.
     pub fn new(sub: SubStreamId, request: impl Into<String>, record: ItemRecord) -> Self {
+        let request = request.into();
+        let id = match record.body.is_abort_notice() && record.provenance == Provenance::runtime() {
+            // The id that clients give the notice which they show before it comes.
+            true => format!("item_status_aborted_{request}"),
+            false => item_id(sub, record.index),
+        };
         Self {
-            id: item_id(sub, record.index),
-            request: request.into(),
+            id,
+            request,
             index: record.index,
             ts_ms: record.ts_ms,
             status: record.status,

@@ -70,16 +70,16 @@ pub use block::{
     context_fn, generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
-    ClientDataError, Engine, EngineBuilder, ItemPage, Media, RequestRef, ResourceEntry, RunResult, SessionDetail,
-    SessionQuery, Snapshot, SnapshotQuery,
+    ClientDataError, Engine, EngineBuilder, ItemPage, ListedRequest, Media, Prefix, RequestQuery, RequestRef,
+    ResourceEntry, RunResult, SessionDetail, SessionQuery, Snapshot, SnapshotQuery,
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,
     OutputValidationError, Problem, QueryError, RateLimitError, RecordError, RecoverError, ReplayError,
-    ResourceAccessError, RunError, SubmitError, TimeoutError, ToolError,
+    ResourceAccessError, RetryError, RunError, SessionError, SubmitError, TimeoutError, ToolError,
 };
 pub use exec::hooks::{Completed, ErrorInfo, Errored, Finished, Started, StepErrored};
-pub use exec::{Accepted, Ctx, Replay, Submission};
+pub use exec::{Accepted, Ctx, NewSession, Replay, Submission};
 pub use flow::{
     Action, ActionDescription, ClientValue, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow,
 };

@@ -21,9 +21,10 @@ pub use block::{BlockEnded, BlockKind, BlockStarted, BlockStatus, ErrorRecord, R
 pub use item::{ContentAdded, ContentDelta, ContentDone, ItemAdded, ItemCompleted, ItemRecord};
 pub use media::MediaStored;
 pub use model::{HistoryRange, ModelCalled, ModelFailed, ModelReplied, ReplyPart, ToolReturned};
+pub(crate) use request::CANCELLED;
 pub use request::{
     CancelRequested, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, RequestResumed,
-    RequestStarted, SessionCreated,
+    RequestStarted, SessionCreated, SessionDescribed,
 };
 pub use resource::{
     ResourceAccessed, ResourceAt, ResourceChanged, ResourceCreated, ResourceDeleted, ResourceNoted, ResourceWritten,
@@ -219,6 +220,8 @@ facts! {
     50 ResourceAccessed Replayed;
     /// The request changed a resource of its user or project: the change is in that stream, in the same commit.
     51 ResourceNoted Observed;
+    /// What a session is called changed: in no request if a client did it.
+    52 SessionDescribed Observed;
 }
 
 impl Fact {

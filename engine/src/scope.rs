@@ -56,6 +56,7 @@ pub fn scope<S: Data + Default>() -> Scope<S> {
         client_data: Vec::new(),
         exposed: Vec::new(),
         commuting: Vec::new(),
+        set_by_clients: Vec::new(),
         shared: false,
         rules: None,
         initial: None,
@@ -72,6 +73,7 @@ pub struct Scope<S> {
     client_data: Vec<ClientData>,
     exposed: Vec<String>,
     commuting: Vec<String>,
+    set_by_clients: Vec<String>,
     shared: bool,
     rules: Option<Rules>,
     initial: Option<S>,
@@ -111,6 +113,12 @@ impl<S: Data + Default> Scope<S> {
             name: name.into(),
             derive: Derive::OfScope(Arc::new(derive)),
         });
+        self
+    }
+
+    /// Lets whoever makes a session say what this field of its state begins as. Without this, only the flow does.
+    pub fn set_by_clients(mut self, field: impl Into<String>) -> Self {
+        self.set_by_clients.push(field.into());
         self
     }
 

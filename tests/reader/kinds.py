@@ -35,4 +35,5 @@ KINDS = {
     49: "ResourceDeleted",
     50: "ResourceAccessed",
     51: "ResourceNoted",
+    52: "SessionDescribed",
 }

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::BytesMut;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -29,25 +30,58 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        check_headers(request.headers())?;
-        let mut body = request.into_body();
-        let received = timeout(BODY_TIME_MAX, receive(&mut body))
-            .await
-            .unwrap_or(Err(ApiError::BodyTooSlow));
-        if matches!(received, Err(ApiError::BodyTooLarge)) {
-            let _ = timeout(DISCARD_TIME_MAX, discard(&mut body)).await;
-        }
-        json::object(&received?).map(Self).map_err(ApiError::BodyInvalid)
+        check_media_type(request.headers())?;
+        let bytes = received(request, Bounds::of(BODY_BYTES_MAX)).await?;
+        json::object(&bytes).map(Self).map_err(ApiError::BodyInvalid)
     }
 }
 
-async fn receive(body: &mut Body) -> Result<BytesMut, ApiError> {
+/// The same, or no body at all, which is an object without fields.
+pub(crate) struct OptionalJsonObject(pub(crate) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match request.body().is_end_stream() {
+            true => Ok(Self(Map::new())),
+            false => JsonObject::from_request(request, state).await.map(|body| Self(body.0)),
+        }
+    }
+}
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    bytes: usize,
+}
+
+impl Bounds {
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self { bytes }
+    }
+}
+
+/// The whole body.
+pub(crate) async fn received(request: Request, bounds: Bounds) -> Result<BytesMut, ApiError> {
+    check_headers(request.headers(), bounds)?;
+    let mut body = request.into_body();
+    let received = timeout(BODY_TIME_MAX, receive(&mut body, bounds))
+        .await
+        .unwrap_or(Err(ApiError::BodyTooSlow));
+    if matches!(received, Err(ApiError::BodyTooLarge(_))) {
+        let _ = timeout(DISCARD_TIME_MAX, discard(&mut body)).await;
+    }
+    received
+}
+
+async fn receive(body: &mut Body, bounds: Bounds) -> Result<BytesMut, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
         let data = frame.into_data().unwrap_or_default();
-        if bytes.len() + data.len() > BODY_BYTES_MAX {
-            return Err(ApiError::BodyTooLarge);
+        if bytes.len() + data.len() > bounds.bytes {
+            return Err(ApiError::BodyTooLarge(bounds.bytes));
         }
         bytes.extend_from_slice(&data);
     }
@@ -63,7 +97,7 @@ async fn discard(body: &mut Body) {
     }
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let media_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -71,6 +105,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
         return Err(ApiError::ContentType);
     }
+    Ok(())
+}
+
+fn check_headers(headers: &HeaderMap, bounds: Bounds) -> Result<(), ApiError> {
     if headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
@@ -81,8 +119,8 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if headers.contains_key(header::EXPECT) && announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
-        return Err(ApiError::BodyTooLarge);
+    if headers.contains_key(header::EXPECT) && announced.is_some_and(|bytes| bytes > bounds.bytes as u64) {
+        return Err(ApiError::BodyTooLarge(bounds.bytes));
     }
     Ok(())
 }

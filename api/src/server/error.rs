@@ -4,10 +4,11 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use flowstate_engine::{QueryError, ResourceAccessError, SubmitError};
+use flowstate_engine::model::ModelErrorKind as Kind;
+use flowstate_engine::voice::TranscribeError;
+use flowstate_engine::{CancelError, QueryError, ResourceAccessError, RetryError, SessionError, SubmitError};
 use flowstate_log::error::{ReadError, Remedy};
 
-use super::body::BODY_BYTES_MAX;
 use crate::wire::problem::{ErrorBody, Problem, excerpt};
 
 /// Most problems that one answer tells.
@@ -33,7 +34,7 @@ pub(crate) enum ApiError {
     /// The body is compressed.
     ContentEncoding,
     /// The body is too large.
-    BodyTooLarge,
+    BodyTooLarge(usize),
     /// The body did not arrive in time.
     BodyTooSlow,
     /// The body broke off.
@@ -48,6 +49,22 @@ pub(crate) enum ApiError {
     UnknownSession(String),
     /// No request with this id, under this flow.
     UnknownRequest(String),
+    /// What clients don't see was asked for.
+    TraceDenied,
+    /// It is not served here.
+    NotServed(&'static str),
+    /// The request has ended.
+    RequestEnded(String),
+    /// The idempotency key was used with another body.
+    KeyReused,
+    /// A session was not made, changed or deleted.
+    Session(SessionError),
+    /// A request is not done again.
+    Retry(RetryError),
+    /// A request is not stopped.
+    Cancel(CancelError),
+    /// Nothing was written down of what was spoken.
+    Transcribe(TranscribeError),
     /// No project with this id, for this caller.
     UnknownProject(String),
     /// The engine did not accept a request.
@@ -75,6 +92,30 @@ impl From<ResourceAccessError> for ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         Self::Stored(error)
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<RetryError> for ApiError {
+    fn from(error: RetryError) -> Self {
+        Self::Retry(error)
+    }
+}
+
+impl From<CancelError> for ApiError {
+    fn from(error: CancelError) -> Self {
+        Self::Cancel(error)
+    }
+}
+
+impl From<TranscribeError> for ApiError {
+    fn from(error: TranscribeError) -> Self {
+        Self::Transcribe(error)
     }
 }
 
@@ -120,6 +161,17 @@ impl Answer {
             format!(
                 "there is no session {:?}; GET /api/flows/sessions lists them",
                 excerpt(session)
+            ),
+        )
+    }
+
+    fn unknown_request(request: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "request_not_found",
+            format!(
+                "this flow has no request {:?}; POST an action to make one",
+                excerpt(request)
             ),
         )
     }
@@ -226,10 +278,10 @@ impl From<ApiError> for Answer {
                 "unsupported_encoding",
                 "compressed bodies are not accepted: send it without `content-encoding`",
             ),
-            ApiError::BodyTooLarge => Self::new(
+            ApiError::BodyTooLarge(max) => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                format!("the body may have at most {BODY_BYTES_MAX} bytes"),
+                format!("the body may have at most {max} bytes"),
             ),
             ApiError::BodyTooSlow => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -245,14 +297,27 @@ impl From<ApiError> for Answer {
             ApiError::Fields(problems) => Self::invalid(problems),
             ApiError::UnknownFlow(kind) => Self::unknown_flow(&kind),
             ApiError::UnknownSession(session) => Self::unknown_session(&session),
-            ApiError::UnknownRequest(request) => Self::new(
-                StatusCode::NOT_FOUND,
-                "request_not_found",
-                format!(
-                    "this flow has no request {:?}; POST an action to make one",
-                    excerpt(&request)
-                ),
+            ApiError::UnknownRequest(request) => Self::unknown_request(&request),
+            ApiError::TraceDenied => Self::new(
+                StatusCode::FORBIDDEN,
+                "trace_denied",
+                "this server shows clients no traces: leave out include=trace, unfiltered and the types of trace items",
             ),
+            ApiError::NotServed(what) => Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", what),
+            ApiError::RequestEnded(request) => Self::new(
+                StatusCode::CONFLICT,
+                "request_ended",
+                format!("the request {:?} has ended", excerpt(&request)),
+            ),
+            ApiError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "the idempotency key was sent with something else before: send a new key",
+            ),
+            ApiError::Session(error) => error.into(),
+            ApiError::Retry(error) => error.into(),
+            ApiError::Cancel(error) => error.into(),
+            ApiError::Transcribe(error) => error.into(),
             ApiError::UnknownProject(project) => Self::new(
                 StatusCode::NOT_FOUND,
                 "project_not_found",
@@ -280,12 +345,7 @@ impl From<SubmitError> for Answer {
                     known.join(", ")
                 ),
             ),
-            SubmitError::Invalid { details } => Self::invalid(
-                details
-                    .into_iter()
-                    .map(|problem| Problem::new(field(&problem.path), &problem.message))
-                    .collect(),
-            ),
+            SubmitError::Invalid { details } => Self::invalid(problems(details)),
             SubmitError::SessionMismatch { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
                 "session_mismatch",
@@ -334,6 +394,98 @@ impl From<ResourceAccessError> for Answer {
             Error::Unavailable { remedy, .. } => Self::refused(remedy, message),
         }
     }
+}
+
+impl From<SessionError> for Answer {
+    fn from(error: SessionError) -> Self {
+        let message = excerpt(&error.to_string());
+        match error {
+            SessionError::UnknownFlow(kind) => Self::unknown_flow(&kind),
+            SessionError::UnknownSession(session) => Self::unknown_session(&session),
+            SessionError::Exists(_) => Self::new(StatusCode::CONFLICT, "session_exists", message),
+            SessionError::Invalid { details } => Self::invalid(problems(details)),
+            SessionError::StateNotAllowed(_) => Self::new(
+                StatusCode::FORBIDDEN,
+                "state_not_allowed",
+                format!("{message}; the flow declares which with set_by_clients"),
+            ),
+            SessionError::Query(error) => error.into(),
+            SessionError::Unavailable { remedy, .. } => Self::refused(remedy, message),
+        }
+    }
+}
+
+impl From<RetryError> for Answer {
+    fn from(error: RetryError) -> Self {
+        let message = excerpt(&error.to_string());
+        match error {
+            RetryError::UnknownRequest(request) => Self::unknown_request(&request),
+            RetryError::NotRetryable { .. } => Self::new(StatusCode::CONFLICT, "not_retryable", message),
+            RetryError::Submit(error) => error.into(),
+            RetryError::Query(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Answer {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::UnknownRequest(request) => Self::unknown_request(&request),
+            CancelError::Query(error) => error.into(),
+            CancelError::Record(error) => Self::unavailable(format!("{error}; try again")),
+        }
+    }
+}
+
+impl From<TranscribeError> for Answer {
+    fn from(error: TranscribeError) -> Self {
+        let message = excerpt(&error.to_string());
+        let failed = match error {
+            TranscribeError::NoProvider => {
+                return Self::new(StatusCode::NOT_IMPLEMENTED, "transcription_not_configured", message);
+            }
+            TranscribeError::UnknownModel(_) => return Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            TranscribeError::NoAudio => return Self::new(StatusCode::BAD_REQUEST, "no_audio", message),
+            TranscribeError::Model(error) => error,
+        };
+        tracing::warn!(error = %failed, "what was spoken was not written down");
+        // What the provider said may name the operator's account: it is for the diagnostics.
+        let (status, code, message) = match failed.kind {
+            Kind::BadRequest => (
+                StatusCode::BAD_REQUEST,
+                "invalid_input",
+                "the model does not take this sound",
+            ),
+            Kind::RateLimit => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit",
+                "the model is asked too often: try again later",
+            ),
+            Kind::Unavailable | Kind::Provider => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "provider_unavailable",
+                "the model can't be reached: try again later",
+            ),
+            // The server's credential, not the caller's.
+            Kind::Auth => (
+                StatusCode::BAD_GATEWAY,
+                "auth",
+                "the model does not accept the server's credential",
+            ),
+            Kind::Network | Kind::Timeout | Kind::Cut => (
+                StatusCode::BAD_GATEWAY,
+                "network",
+                "the model did not answer: try again",
+            ),
+            Kind::Malformed | Kind::Other => (StatusCode::BAD_GATEWAY, "unknown", "the model failed"),
+        };
+        Self::new(status, code, message)
+    }
+}
+
+fn problems(details: Vec<flowstate_engine::Problem>) -> Vec<Problem> {
+    let problem = |problem: flowstate_engine::Problem| Problem::new(field(&problem.path), &problem.message);
+    details.into_iter().map(problem).collect()
 }
 
 /// The body's name for a field of a submission.

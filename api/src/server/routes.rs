@@ -5,6 +5,8 @@ pub(crate) mod flows;
 pub(crate) mod requests;
 pub(crate) mod resources;
 pub(crate) mod sessions;
+pub(crate) mod streams;
+pub(crate) mod voice;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,6 +32,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
 }
 
 /// The query. What is malformed counts as not given.
+#[derive(Default)]
 pub(crate) struct Params(HashMap<String, String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {

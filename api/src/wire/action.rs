@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::json::type_name;
+use super::fields::Fields;
 use super::problem::Problem;
 
 /// The body of a POST to an action.
@@ -27,51 +27,17 @@ pub(crate) struct ActionBody {
 
 impl ActionBody {
     /// Reads the fields; every problem is told, by path. Fields that are not known are left alone.
-    pub(crate) fn from_fields(mut fields: Map<String, Value>, requires_user: bool) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut text = |name: &str| match fields.remove(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
-            Some(other) => {
-                problems.push(Problem::new(
-                    name,
-                    &format!("must be a string, not {}", type_name(&other)),
-                ));
-                None
-            }
+    pub(crate) fn from_fields(fields: Map<String, Value>, requires_user: bool) -> Result<Self, Vec<Problem>> {
+        let mut fields = Fields::new(fields);
+        let body = Self {
+            user_id: fields.user(requires_user),
+            session_id: fields.text("sessionId"),
+            request_id: fields.text("requestId"),
+            project_id: fields.project(),
+            metadata: fields.object("metadata"),
+            input: fields.take("input"),
         };
-        let user_id = text("userId");
-        let session_id = text("sessionId");
-        let request_id = text("requestId");
-        let project_id = text("projectId");
-        let org_id = text("orgId");
-
-        if requires_user && user_id.is_none() && !problems.iter().any(|problem| problem.path == "userId") {
-            problems.push(Problem::new("userId", "is required: send who asks, as a string"));
-        }
-        if let (Some(project), Some(org)) = (&project_id, &org_id)
-            && project != org
-        {
-            problems.push(Problem::new(
-                "orgId",
-                "differs from projectId: it is another name for it, send one of them",
-            ));
-        }
-        let metadata = match fields.remove("metadata") {
-            Some(Value::Object(metadata)) => Some(metadata),
-            _ => None,
-        };
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
-            input: fields.remove("input"),
-            user_id,
-            session_id,
-            request_id,
-            project_id: project_id.or(org_id),
-            metadata,
-        })
+        fields.finish(body)
     }
 }
 
@@ -94,6 +60,9 @@ pub(crate) struct AcceptedRequest<'a> {
     pub(crate) flow_id: &'a str,
     pub(crate) action_name: &'a str,
     pub(crate) status: &'static str,
+    /// The request that it does again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_of: Option<&'a str>,
 }
 
 /// The session, in [`AcceptedBody`].

@@ -6,11 +6,30 @@ use std::io::{self, Write};
 
 use bytes::{BufMut, BytesMut};
 use flowstate_engine::item::{self, item_id};
-use flowstate_engine::record::Fact;
+use flowstate_engine::record::{Fact, SessionDescribed};
 use flowstate_log::record::{Record, SubStreamId};
 use serde::{Serialize, Serializer};
 
 use super::item::{Content, Item};
+
+/// Whose event it is, and how it is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) request: &'a str,
+    pub(crate) sub: SubStreamId,
+    pub(crate) session: &'a str,
+    pub(crate) names: StopNames,
+}
+
+/// What the end of a request is called that was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum StopNames {
+    /// `request.incomplete`, which every client ends on.
+    #[default]
+    One,
+    /// `request.aborted` if somebody asked for it, `request.interrupted` if nobody did: for later clients.
+    Two,
+}
 
 /// What an event tells.
 #[derive(Debug)]
@@ -39,12 +58,22 @@ enum Fields {
         content_index: u32,
         delta: String,
     },
+    Described {
+        session_id: String,
+        #[serde(flatten)]
+        description: SessionDescribed,
+    },
 }
 
 impl Event {
-    /// The event that tells of a record of request `request` (sub-stream `sub`), which states `fact`; `None` if clients are told nothing
-    /// of its kind.
-    pub(crate) fn of(fact: Fact, record: &Record, request: &str, sub: SubStreamId) -> Option<Self> {
+    /// The event that tells of a record of a request, which states `fact`; `None` if clients are told nothing of its kind.
+    pub(crate) fn of(fact: Fact, record: &Record, whose: &Whose<'_>) -> Option<Self> {
+        let &Whose {
+            request,
+            sub,
+            session,
+            names,
+        } = whose;
         let status = |name, status| Self {
             name,
             fields: Fields::Status { status },
@@ -80,7 +109,18 @@ impl Event {
             Fact::ItemCompleted(completed) => item("item.done", completed.item),
             Fact::RequestCompleted(_) => status("request.completed", "completed"),
             Fact::RequestFailed(_) => status("request.failed", "failed"),
-            Fact::RequestInterrupted(_) => status("request.incomplete", "incomplete"),
+            Fact::RequestInterrupted(stopped) => match names {
+                StopNames::One => status("request.incomplete", "incomplete"),
+                StopNames::Two if stopped.was_asked_for() => status("request.aborted", "aborted"),
+                StopNames::Two => status("request.interrupted", "interrupted"),
+            },
+            Fact::SessionDescribed(description) => Self {
+                name: "session.metadata.changed",
+                fields: Fields::Described {
+                    session_id: session.to_owned(),
+                    description,
+                },
+            },
             // Final as it is added, and nothing follows: one record is one event.
             Fact::StateChanged(_)
             | Fact::StateNoted(_)
@@ -110,27 +150,54 @@ impl Event {
         })
     }
 
-    /// Appends the frame of event `number` of `request`, which was recorded at `ts` (milliseconds since the Unix epoch).
-    pub(crate) fn encode(&self, request: &str, number: u64, ts: i64, frames: &mut BytesMut) -> io::Result<()> {
-        let id = FrameId { request, number };
-        let name = self.name;
+    /// Appends the frame of event `number` of `request`, which was recorded at `ts` (milliseconds since the Unix epoch). `id` is what a client
+    /// resumes by; without one the frame has none.
+    pub(crate) fn frame(
+        &self,
+        id: Option<FrameId<'_>>,
+        of: FrameId<'_>,
+        ts: i64,
+        frames: &mut BytesMut,
+    ) -> io::Result<()> {
         let mut frames = frames.writer();
-        write!(frames, "id: {id}\nevent: {name}\ndata: ")?;
+        if let Some(id) = id {
+            writeln!(frames, "id: {id}")?;
+        }
+        write!(frames, "event: {}\ndata: ", self.name)?;
         // JSON escapes every control character inside strings, so the data is one line whatever a text holds.
-        serde_json::to_writer(
-            &mut frames,
-            &Data {
-                stream: "request",
-                r#type: name,
-                request_id: request,
-                sequence_number: number,
-                ts,
-                id,
-                fields: &self.fields,
-            },
-        )?;
+        serde_json::to_writer(&mut frames, &self.data(of, ts))?;
         frames.write_all(b"\n\n")
     }
+
+    /// Appends the event as JSON, with the name and the id of its frame.
+    pub(crate) fn json(&self, id: FrameId<'_>, of: FrameId<'_>, ts: i64, json: &mut BytesMut) -> io::Result<()> {
+        let event = JsonEvent {
+            id,
+            event: self.name,
+            data: self.data(of, ts),
+        };
+        Ok(serde_json::to_writer(json.writer(), &event)?)
+    }
+
+    fn data<'a>(&'a self, of: FrameId<'a>, ts: i64) -> Data<'a> {
+        Data {
+            stream: "request",
+            r#type: self.name,
+            request_id: of.of,
+            sequence_number: of.number,
+            ts,
+            id: of,
+            fields: &self.fields,
+        }
+    }
+}
+
+/// An event where there are no frames.
+#[derive(Serialize)]
+struct JsonEvent<'a> {
+    id: FrameId<'a>,
+    event: &'static str,
+    data: Data<'a>,
 }
 
 #[derive(Serialize)]
@@ -146,16 +213,17 @@ struct Data<'a> {
     fields: &'a Fields,
 }
 
-/// A frame's id, by which a client resumes. Request ids hold no control characters, so it can't end its line.
+/// A frame's id, by which a client resumes: a request and its record's number, or a session and its record's position. Ids hold no control
+/// characters, so it can't end its line.
 #[derive(Clone, Copy)]
-struct FrameId<'a> {
-    request: &'a str,
-    number: u64,
+pub(crate) struct FrameId<'a> {
+    pub(crate) of: &'a str,
+    pub(crate) number: u64,
 }
 
 impl fmt::Display for FrameId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.request, self.number)
+        write!(f, "{}:{}", self.of, self.number)
     }
 }
 
@@ -189,13 +257,20 @@ mod tests {
             erased: false,
             payload: Default::default(),
         };
-        Event::of(fact.into(), &record, request, SubStreamId([0xab; 16]))
+        let whose = Whose {
+            request,
+            sub: SubStreamId([0xab; 16]),
+            session: "s",
+            names: StopNames::One,
+        };
+        Event::of(fact.into(), &record, &whose)
     }
 
     fn frame(fact: impl Into<Fact>, request: &str) -> String {
         let event = event(fact, request).unwrap();
         let mut frames = BytesMut::new();
-        event.encode(request, 7, 1_717_171_717_300, &mut frames).unwrap();
+        let id = FrameId { of: request, number: 7 };
+        event.frame(Some(id), id, 1_717_171_717_300, &mut frames).unwrap();
         String::from_utf8(frames.to_vec()).unwrap()
     }
 

@@ -13,6 +13,13 @@ pub(crate) struct FlowsBody {
     pub(crate) flows: Vec<FlowSummary>,
 }
 
+/// The answer to GET /api/flows/capabilities.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CapabilitiesBody {
+    pub(crate) user_stream: bool,
+}
+
 /// One flow.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use flowstate_engine::record::SessionDescribed;
 use flowstate_engine::{ResourceEntry, Snapshot};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::fields::Fields;
 use super::item::Item;
+use super::json::type_name;
+use super::problem::Problem;
 
 /// The answer to GET /api/flows/sessions.
 #[derive(Debug, Serialize)]
@@ -26,6 +30,14 @@ pub(crate) struct SessionSummary {
     project_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     org_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Map<String, Value>>,
     created_at: i64,
     updated_at: i64,
 }
@@ -90,6 +102,10 @@ impl From<flowstate_engine::SessionSummary> for SessionSummary {
             user_id: summary.user,
             project_id: summary.project.clone(),
             org_id: summary.project,
+            title: summary.title,
+            description: summary.description,
+            tags: summary.tags,
+            metadata: summary.metadata,
             created_at: summary.created_ms,
             updated_at: summary.updated_ms,
         }
@@ -159,6 +175,63 @@ impl Pagination {
             has_more: end < total,
             next_offset: end.min(total),
         }
+    }
+}
+
+/// The body of a POST that makes a session.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CreateSession {
+    pub(crate) user_id: Option<String>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) project_id: Option<String>,
+    pub(crate) description: SessionDescribed,
+    /// What fields of its state begin as.
+    pub(crate) state: Option<Map<String, Value>>,
+}
+
+impl CreateSession {
+    /// Reads the fields; every problem is told.
+    pub(crate) fn from_fields(fields: Map<String, Value>, requires_user: bool) -> Result<Self, Vec<Problem>> {
+        let mut fields = Fields::new(fields);
+        let body = Self {
+            user_id: fields.user(requires_user),
+            session_id: fields.text("sessionId"),
+            project_id: fields.project(),
+            description: description(&mut fields),
+            state: fields.object("state").filter(|state| !state.is_empty()),
+        };
+        fields.finish(body)
+    }
+}
+
+/// The body of a PATCH of what a session is called: what is not there stays.
+pub(crate) fn description_of(fields: Map<String, Value>) -> Result<SessionDescribed, Vec<Problem>> {
+    let mut fields = Fields::new(fields);
+    let read = description(&mut fields);
+    fields.finish(read)
+}
+
+fn description(fields: &mut Fields) -> SessionDescribed {
+    let texts = |tags: Vec<Value>| {
+        let text = |tag: Value| tag.as_str().map(str::trim).map(str::to_owned);
+        let texts = tags.into_iter().filter_map(text);
+        texts.filter(|tag| !tag.is_empty()).collect()
+    };
+    SessionDescribed {
+        title: fields.given_text("title"),
+        description: fields.given_text("description"),
+        tags: match fields.take("tags") {
+            Some(Value::Array(tags)) => Some(texts(tags)),
+            None | Some(Value::Null) => None,
+            Some(other) => {
+                fields.refuse(
+                    "tags",
+                    &format!("must be an array of strings, not {}", type_name(&other)),
+                );
+                None
+            }
+        },
+        metadata: fields.object("metadata"),
     }
 }
 

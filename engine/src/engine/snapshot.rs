@@ -33,8 +33,10 @@ pub struct SnapshotQuery {
 /// Which items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ItemPage {
-    /// Exactly these types, also what clients do not see by default; absent: all that clients see.
+    /// Of these types only.
     pub types: Option<Vec<String>>,
+    /// Also what clients do not see.
+    pub hidden: bool,
     /// After so many.
     pub offset: usize,
     /// At most so many.
@@ -117,9 +119,8 @@ fn select(entries: &[ItemEntry], page: &ItemPage) -> (Vec<ItemEntry>, usize) {
         .iter()
         .filter(|entry| !entry.transient)
         .filter(|entry| {
-            page.types
-                .as_ref()
-                .map_or(entry.client, |types| types.contains(&entry.type_name))
+            let types = page.types.as_ref();
+            (entry.client || page.hidden) && types.is_none_or(|types| types.contains(&entry.type_name))
         })
         .collect();
     wanted.sort_by_key(|entry| (entry.ts_ms, entry.index, entry.added));

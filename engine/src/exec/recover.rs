@@ -10,12 +10,11 @@ use super::left::{Left, in_appends};
 use crate::error::{RecordError, RecoverError};
 use crate::item::ItemStatus;
 use crate::projection::requests;
+use crate::record::CANCELLED;
 use crate::record::RequestInterrupted;
 
 /// Open requests that are closed at once.
 const PAGE: usize = 64;
-/// Why a request ends that someone asked to stop.
-pub(super) const CANCELLED: &str = "it was cancelled";
 const REASON: &str = "the process ended while the request ran";
 
 /// Closes every open request; gives how many there were. Durable on return.

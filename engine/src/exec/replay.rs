@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::recall::Recall;
 use super::resume::accepted;
 use super::run::{Past, Repeats};
-use super::submit::{OWN_USER, submit_with};
+use super::submit::submit_with;
 use super::{Core, Running, Submission};
 use crate::error::{QueryError, RecordError, ReplayError};
 use crate::principal::Principal;
 use crate::projection;
-use crate::record::{Fact, RequestAccepted, decode};
+use crate::record::{Fact, decode};
 use crate::voice::Voices;
 
 /// Records that are copied at once.
@@ -71,7 +71,7 @@ pub(crate) async fn replay(
         let name = name.map_err(|error| ReplayError::Incomplete(error.to_string()))?;
         copy(&core.log, &scratch.log, principal, &name, first).await?;
     }
-    let submission = submission(asked, principal);
+    let submission = Submission::again(asked, principal);
     let past = Past {
         recall,
         repeats: Repeats::Replayed,
@@ -80,23 +80,6 @@ pub(crate) async fn replay(
     };
     submit_with(&scratch, submission.clone(), Some(Box::new(past))).await?;
     Ok((scratch, submission))
-}
-
-fn submission(asked: RequestAccepted, principal: &Principal) -> Submission {
-    // The user of a session that has none is made anew from the session's id.
-    let is_own = asked.user.strip_prefix(OWN_USER) == Some(&asked.session);
-    let user = if is_own { String::new() } else { asked.user };
-    Submission {
-        principal: principal.clone(),
-        flow: asked.flow,
-        action: asked.action,
-        input: Some(asked.input),
-        user,
-        session: Some(asked.session),
-        request: Some(asked.request),
-        project: asked.project,
-        metadata: asked.metadata,
-    }
 }
 
 /// The same flows, with a log of their own.

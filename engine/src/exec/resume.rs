@@ -39,7 +39,7 @@ pub(crate) async fn resume_open_requests(core: &Arc<Core>) -> Result<Reopened, R
         }
         for request in page {
             if is_cancelled(&core.log, &request).await? {
-                close(&core.log, &request, super::recover::CANCELLED).await?;
+                close(&core.log, &request, crate::record::CANCELLED).await?;
                 reopened.closed += 1;
                 continue;
             }

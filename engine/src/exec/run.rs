@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicU32;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::recall::Recall;
 use super::recorder::{Outcome, Recorder};
-use super::recover::CANCELLED;
 use super::resources::RunResources;
 use super::scopes::Scopes;
 use super::speech::{self, Speaker};
@@ -19,8 +19,9 @@ use super::work::Work;
 use super::{Core, Ctx, hooks};
 use crate::error::BlockError;
 use crate::flow::{ActionDef, Flow};
-use crate::item::{ContentPart, ItemBody, Phase, Role, Visibility};
+use crate::item::{ABORTED, ContentPart, ItemBody, Phase, Role, Status, Visibility};
 use crate::projection::RequestStatus;
+use crate::record::CANCELLED;
 use crate::value::Val;
 
 /// What has happened before in a request that runs.
@@ -119,6 +120,13 @@ async fn until_cancelled(run: &Arc<Run>, input: Val, cancelled: &CancellationTok
         Some(Err(panic)) => Outcome::Failed(BlockError::panicked("a flow", &*panic)),
         None => {
             run.recorder.close_all().await;
+            let notice = ItemBody::Status(Status {
+                message: "the request was stopped".into(),
+                detail: Some(json!({"code": ABORTED})),
+                ..Status::default()
+            });
+            // Without it the request ends all the same.
+            let _ = run.recorder.add_whole_item(Visibility::CLIENT, notice).await;
             let told = finish(run, RequestStatus::Interrupted);
             run.work.drive(&run.recorder, told).await;
             Outcome::Interrupted(CANCELLED)

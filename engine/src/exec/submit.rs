@@ -3,6 +3,7 @@
 mod accept;
 mod ids;
 mod resource;
+mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -22,15 +23,18 @@ use super::run::{Past, Repeats, Run, run};
 use super::scopes::Scopes;
 use super::speech::Speaker;
 use super::work::Work;
-use crate::error::{Problem, RecordError, SubmitError};
+use crate::error::{RecordError, SubmitError};
 use crate::flow::Flow;
 use crate::principal::Principal;
+use crate::record::RequestAccepted;
 use crate::value::Val;
 pub(super) use accept::AcceptedRequest;
 use accept::accept;
 pub(super) use ids::OWN_USER;
-use ids::id_problems;
+use ids::{check_user, id_problems};
 pub(crate) use resource::{ClientChange, ClientChangeKind, change};
+pub use session::NewSession;
+pub(crate) use session::{create, describe};
 
 /// How long a request that is gone on with waits for room on the disk before it tries again.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
@@ -56,6 +60,29 @@ pub struct Submission {
     pub project: Option<String>,
     /// What the caller wants remembered with the request.
     pub metadata: Option<Map<String, Value>>,
+    /// The request of the same session that this one does again.
+    pub retry_of: Option<String>,
+}
+
+impl Submission {
+    /// Of a request as it was asked for before.
+    pub(crate) fn again(asked: RequestAccepted, principal: &Principal) -> Self {
+        // The user of a session that has none is made anew from the session's id.
+        let is_own = asked.user.strip_prefix(OWN_USER) == Some(&asked.session);
+        let user = if is_own { String::new() } else { asked.user };
+        Self {
+            principal: principal.clone(),
+            flow: asked.flow,
+            action: asked.action,
+            input: Some(asked.input),
+            user,
+            session: Some(asked.session),
+            request: Some(asked.request),
+            project: asked.project,
+            metadata: asked.metadata,
+            retry_of: asked.retry_of,
+        }
+    }
 }
 
 /// A request that is durable and running.
@@ -96,14 +123,8 @@ pub(super) async fn submit_with(
     };
     let minted = || format!("sess_{}", SubStreamId(core.log.env().mint()));
     let session = submission.session.get_or_insert_with(minted);
-    if submission.user.is_empty() && !flow.requires_user() {
-        submission.user = format!("{OWN_USER}{session}");
-    } else if submission.user.starts_with(OWN_USER) {
-        let what = format!("begins with {OWN_USER:?}, as only the users of sessions without one do");
-        return Err(SubmitError::Invalid {
-            details: vec![Problem::new("user", what)],
-        });
-    }
+    check_user(&flow, session, &mut submission.user)
+        .map_err(|problem| SubmitError::Invalid { details: vec![problem] })?;
     let mut details = id_problems(&submission);
     let input = submission.input.clone().unwrap_or(Value::Null);
     let parsed = action.parse(&input).map_err(|problems| details.extend(problems));

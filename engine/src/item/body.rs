@@ -85,6 +85,17 @@ impl ItemBody {
 
     /// Whether items of its type are shown live only, and are in no snapshot.
     pub fn is_transient(&self) -> bool {
+        !self.is_abort_notice() && self.is_transient_by_type()
+    }
+
+    /// Whether it says that the request was stopped because somebody asked.
+    pub(crate) fn is_abort_notice(&self) -> bool {
+        let Self::Status(status) = self else { return false };
+        let code = status.detail.as_ref().and_then(|detail| detail.get("code"));
+        code.and_then(serde_json::Value::as_str) == Some(super::ABORTED)
+    }
+
+    fn is_transient_by_type(&self) -> bool {
         matches!(
             self,
             Self::Status(_) | Self::ToolCallProgress(_) | Self::StateChange(_) | Self::ResourceChange(_)

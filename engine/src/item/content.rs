@@ -109,7 +109,7 @@ impl ContentPart {
     }
 
     /// The part's text, to which deltas are added; `None` for a part that comes whole.
-    pub(super) fn text_mut(&mut self) -> Option<&mut String> {
+    pub(crate) fn text_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::Refusal { text } => Some(text),
             Self::File { .. } | Self::OutputAudio { .. } => None,

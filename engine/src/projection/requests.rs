@@ -54,6 +54,39 @@ pub struct RequestRow {
     /// Someone asked that it be stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancelled: bool,
+    /// Position of its first record; 0 if a version wrote the row that did not keep it.
+    #[serde(default)]
+    pub position: u64,
+    /// The request that this one does again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
+}
+
+impl RequestRow {
+    /// When it last changed: milliseconds since the Unix epoch.
+    pub fn updated_ms(&self) -> i64 {
+        self.finished_ms.unwrap_or(self.started_ms)
+    }
+
+    /// It was stopped, and nobody asked for that.
+    pub fn is_left(&self) -> bool {
+        self.status == RequestStatus::Interrupted && !self.cancelled
+    }
+}
+
+/// What the keys of the requests of a user begin with that were stopped without anybody asking, and not done again since; the sub-stream's
+/// id follows. The value is the stream's id.
+pub(crate) fn left_prefix(principal: &str, user: &str) -> Vec<u8> {
+    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let (principal_bytes, user_bytes) = (length(principal), length(user));
+    [
+        b"left/",
+        &principal_bytes[..],
+        principal.as_bytes(),
+        &user_bytes,
+        user.as_bytes(),
+    ]
+    .concat()
 }
 
 /// See the module.
@@ -69,7 +102,7 @@ impl View for RequestsView {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn folds(&self, kind: Kind) -> bool {
@@ -83,15 +116,21 @@ impl View for RequestsView {
         .contains(&kind)
     }
 
-    fn empty(&self, stream: StreamId, _name: &Name) -> Box<dyn Fold> {
+    /// Versions before had the same rows, without positions.
+    fn upgrade(&self, stream: StreamId, name: &Name, _version: u32, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
+        self.load(stream, name, rows)
+    }
+
+    fn empty(&self, stream: StreamId, name: &Name) -> Box<dyn Fold> {
         Box::new(RequestsFold {
             stream,
+            principal: name.principal().into(),
             requests: BTreeMap::new(),
             changed: BTreeSet::new(),
         })
     }
 
-    fn load(&self, stream: StreamId, _name: &Name, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
+    fn load(&self, stream: StreamId, name: &Name, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
         let mut requests = BTreeMap::new();
         for Row { key, value } in rows {
             let sub = key
@@ -104,6 +143,7 @@ impl View for RequestsView {
         }
         Ok(Box::new(RequestsFold {
             stream,
+            principal: name.principal().into(),
             requests,
             changed: BTreeSet::new(),
         }))
@@ -113,11 +153,21 @@ impl View for RequestsView {
 /// The requests of one session.
 pub(crate) struct RequestsFold {
     stream: StreamId,
+    principal: String,
     requests: BTreeMap<SubStreamId, RequestRow>,
     changed: BTreeSet<SubStreamId>,
 }
 
 impl RequestsFold {
+    /// All requests, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (SubStreamId, &RequestRow)> {
+        self.requests.iter().map(|(sub, row)| (*sub, row))
+    }
+
+    fn left_key(&self, sub: SubStreamId, row: &RequestRow) -> Vec<u8> {
+        [left_prefix(&self.principal, &row.user), sub.0.to_vec()].concat()
+    }
+
     /// The request in this sub-stream.
     pub(crate) fn get(&self, sub: SubStreamId) -> Option<&RequestRow> {
         self.requests.get(&sub)
@@ -142,6 +192,10 @@ impl Fold for RequestsFold {
         let Some((sub, _)) = record.sub else { return };
         let status = match fact {
             Fact::RequestAccepted(accepted) => {
+                let again = |(_, row): &(&SubStreamId, &RequestRow)| Some(&row.request) == accepted.retry_of.as_ref();
+                if let Some((earlier, row)) = self.requests.iter().find(again) {
+                    index.delete(self.left_key(*earlier, row));
+                }
                 let row = RequestRow {
                     request: accepted.request,
                     flow: accepted.flow,
@@ -151,6 +205,8 @@ impl Fold for RequestsFold {
                     started_ms: accepted.at_ms,
                     finished_ms: None,
                     cancelled: false,
+                    position: record.position,
+                    retry_of: accepted.retry_of,
                 };
                 self.requests.insert(sub, row);
                 self.changed.insert(sub);
@@ -165,8 +221,12 @@ impl Fold for RequestsFold {
         if let Some(row) = self.requests.get_mut(&sub) {
             row.status = status;
             row.finished_ms = Some(row.started_ms.max(record.time_us / 1_000));
+            let row = row.clone();
             self.changed.insert(sub);
             index.delete(open_key(sub));
+            if row.is_left() {
+                index.put(self.left_key(sub, &row), self.stream.0.to_vec());
+            }
         }
     }
 
@@ -186,6 +246,11 @@ impl Fold for RequestsFold {
         {
             index.put(open_key(*sub), self.stream.0.to_vec());
         }
+        let again: BTreeSet<&String> = self.requests.values().filter_map(|row| row.retry_of.as_ref()).collect();
+        let left = self
+            .all()
+            .filter(|(_, row)| row.is_left() && !again.contains(&row.request));
+        left.for_each(|(sub, row)| index.put(self.left_key(sub, row), self.stream.0.to_vec()));
     }
 
     fn rows(&self, rows: &mut dyn FnMut(Row)) {

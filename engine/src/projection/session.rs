@@ -5,11 +5,12 @@ use flowstate_log::error::ViewError;
 use flowstate_log::record::{Kind, Name, Record, StreamId};
 use flowstate_log::view::{Fold, IndexRows, Row, View, ViewId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{json_bytes, json_row, single_row};
 use crate::record::{
     Fact, RequestAccepted, RequestCompleted, RequestFailed, RequestInterrupted, ResourceChanged, ResourceCreated,
-    ResourceDeleted, ResourceWritten, SessionCreated, decode,
+    ResourceDeleted, ResourceWritten, SessionCreated, SessionDescribed, decode,
 };
 
 /// Changes of its resources. Those that are in no request are what clients did.
@@ -41,7 +42,7 @@ pub struct SessionSummary {
     pub flow_id: String,
     /// When it was created: milliseconds since the Unix epoch.
     pub created_ms: i64,
-    /// When a request last began or ended, or a client changed a resource.
+    /// When a request last began or ended, it was called otherwise, or a client changed a resource.
     pub updated_ms: i64,
     /// The commit of that: unlike its time, no other's.
     pub updated_commit: u64,
@@ -50,6 +51,38 @@ pub struct SessionSummary {
     pub latest_request: Option<String>,
     /// How many requests it has had.
     pub requests: u64,
+    /// What it is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// What else callers want remembered with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl SessionSummary {
+    /// The same, called otherwise.
+    pub(crate) fn described(mut self, change: SessionDescribed) -> Self {
+        let text = |text: &mut Option<String>, change: Option<String>| {
+            if let Some(change) = change {
+                *text = Some(change).filter(|change| !change.is_empty());
+            }
+        };
+        text(&mut self.title, change.title);
+        text(&mut self.description, change.description);
+        if change.tags.is_some() {
+            self.tags = change.tags;
+        }
+        if let Some(entries) = change.metadata {
+            self.metadata.get_or_insert_default().extend(entries);
+        }
+        self
+    }
 }
 
 /// See the module.
@@ -65,12 +98,13 @@ impl View for SessionView {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn folds(&self, kind: Kind) -> bool {
         [
             SessionCreated::KIND,
+            SessionDescribed::KIND,
             RequestAccepted::KIND,
             RequestCompleted::KIND,
             RequestFailed::KIND,
@@ -80,7 +114,7 @@ impl View for SessionView {
             || RESOURCES.contains(&kind)
     }
 
-    /// Version 1 did not fold resources, which clients could not change then.
+    /// Version 1 did not fold resources, which clients could not change then; version 2 no descriptions.
     fn upgrade(&self, stream: StreamId, name: &Name, _version: u32, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
         let summary: Option<SessionSummary> = single_row(rows)?;
         Ok(Box::new(SessionFold {
@@ -151,6 +185,13 @@ impl Fold for SessionFold {
                 updated_commit: record.commit,
                 latest_request: None,
                 requests: 0,
+                ..SessionSummary::default()
+            }
+            .described(created.description),
+            (Some(Fact::SessionDescribed(description)), Some(summary)) => SessionSummary {
+                updated_ms: now_ms,
+                updated_commit: record.commit,
+                ..summary.described(description)
             },
             (Some(Fact::RequestAccepted(accepted)), Some(summary)) => SessionSummary {
                 updated_ms: now_ms,

@@ -20,6 +20,27 @@ pub struct SessionCreated {
     pub flow_id: String,
     /// Its state before anything changed it.
     pub state: Value,
+    /// What it is called, and what else its caller wants to find it by.
+    #[serde(flatten)]
+    pub description: SessionDescribed,
+}
+
+/// See [`super::Fact::SessionDescribed`]. What is absent stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionDescribed {
+    /// Its title; empty takes it away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it is about; empty takes that away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its tags, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Entries that are added to its metadata, or replace those of the same key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
 }
 
 /// See [`super::Fact::RequestAccepted`].
@@ -48,6 +69,9 @@ pub struct RequestAccepted {
     pub metadata: Option<Map<String, Value>>,
     /// When it was asked: milliseconds since the Unix epoch.
     pub at_ms: i64,
+    /// The request, of the same session, that this one does again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
 }
 
 /// See [`super::Fact::RequestStarted`].
@@ -111,3 +135,13 @@ pub struct RequestInterrupted {
     /// What stopped it.
     pub reason: String,
 }
+
+impl RequestInterrupted {
+    /// Somebody asked that it be stopped.
+    pub fn was_asked_for(&self) -> bool {
+        self.reason == CANCELLED
+    }
+}
+
+/// The reason of a request that was stopped because somebody asked.
+pub(crate) const CANCELLED: &str = "it was cancelled";

@@ -157,6 +157,11 @@ fn kinds_and_payloads_are_pinned() {
             "ResourceNoted",
             json!({"scope": "user", "path": "files/a", "change": "deleted", "item": change}),
         ),
+        (
+            52,
+            "SessionDescribed",
+            json!({"title": "t", "description": "d", "tags": ["a"], "metadata": {"k": 1}}),
+        ),
     ];
     let names: Vec<_> = payloads.iter().map(|(kind, name, _)| (*kind, *name)).collect();
     assert_eq!(

@@ -26,6 +26,7 @@ pub(crate) struct ScopeDef {
     pub(crate) shared: bool,
     pub(super) exposed: Vec<String>,
     pub(super) commuting: Vec<String>,
+    set_by_clients: Vec<String>,
     pub(super) rules: Option<Rules>,
     pub(super) fields: BTreeMap<String, Schema>,
     /// The schema of the flow's own type, if it declares one.
@@ -47,6 +48,7 @@ impl<S: Data + Default> Scope<S> {
             client_data: self.client_data,
             exposed: self.exposed,
             commuting: self.commuting,
+            set_by_clients: self.set_by_clients,
             shared: self.shared,
             rules: self.rules,
             own_resources: self.resources,
@@ -84,7 +86,7 @@ impl ScopeDef {
                 Err(problem) => problems.push(format!("the {what} state: {problem}")),
             }
         }
-        let named = self.exposed.iter().chain(&self.commuting);
+        let named = self.exposed.iter().chain(&self.commuting).chain(&self.set_by_clients);
         for field in named.filter(|field| !open && !known.contains(field)) {
             problems.push(format!(
                 "the {what} state has no field {field:?}; it has {}",
@@ -196,6 +198,11 @@ impl ScopeDef {
     pub(crate) fn is_ruled(&self, field: &str) -> bool {
         let own = self.own.as_ref().is_some_and(|own| self.open || own.has_field(field));
         self.rules.is_some() && own && !self.commuting.iter().any(|free| free == field)
+    }
+
+    /// Whether whoever makes a session may say what a field begins as.
+    pub(crate) fn is_set_by_clients(&self, field: &str) -> bool {
+        self.set_by_clients.iter().any(|known| known == field)
     }
 
     /// What clients are told of a field.

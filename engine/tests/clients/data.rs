@@ -380,6 +380,7 @@ async fn no_state_and_no_body_is_in_a_snapshot_that_is_not_declared_for_it() {
     let query = SnapshotQuery {
         client_data: None,
         items: Some(flowstate_engine::ItemPage {
+            hidden: false,
             types: None,
             offset: 0,
             limit: 1_000,

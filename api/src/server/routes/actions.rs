@@ -1,28 +1,36 @@
-//! POST an action.
+//! POST an action. What is sent twice with one `Idempotency-Key` is done once: the key decides the request's id, and its first record says what
+//! was asked.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use flowstate_engine::Submission;
+use flowstate_engine::record::RequestAccepted;
+use flowstate_engine::{Accepted, Submission};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
-use super::Segments;
+use super::{Segments, streams};
 use crate::server::Api;
 use crate::server::body::JsonObject;
 use crate::server::caller::Caller;
 use crate::server::error::ApiError;
-use crate::wire::action::{AcceptedBody, AcceptedRequest, AcceptedSession, ActionBody};
+use crate::wire::action::{self, AcceptedBody, AcceptedSession, ActionBody};
+use crate::wire::problem::Problem;
+
+/// Longest idempotency key, in bytes.
+const KEY_BYTES_MAX: usize = 255;
 
 /// POST /api/flows/{kind}/actions/{action}
 pub(crate) async fn run(
     State(api): State<Api>,
     caller: Caller,
     Segments((kind, action)): Segments<(String, String)>,
+    headers: HeaderMap,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
     let body = read(&api, &caller, &kind, fields)?;
-    submit(&api, caller, kind, action, body).await
+    submit(api, caller, kind, action, &headers, body).await
 }
 
 /// POST /api/flows/{kind}/{session}/actions/{action}
@@ -30,11 +38,12 @@ pub(crate) async fn run_in_session(
     State(api): State<Api>,
     caller: Caller,
     Segments((kind, session, action)): Segments<(String, String, String)>,
+    headers: HeaderMap,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
     let body = read(&api, &caller, &kind, fields)?;
     let session_id = Some(session);
-    submit(&api, caller, kind, action, ActionBody { session_id, ..body }).await
+    submit(api, caller, kind, action, &headers, ActionBody { session_id, ..body }).await
 }
 
 fn read(api: &Api, caller: &Caller, kind: &str, fields: Map<String, Value>) -> Result<ActionBody, ApiError> {
@@ -48,36 +57,125 @@ fn read(api: &Api, caller: &Caller, kind: &str, fields: Map<String, Value>) -> R
 }
 
 async fn submit(
-    api: &Api,
+    api: Api,
     caller: Caller,
     flow: String,
     action: String,
+    headers: &HeaderMap,
     body: ActionBody,
 ) -> Result<Response, ApiError> {
-    let submission = Submission {
-        principal: caller.principal,
-        flow,
-        action,
-        input: body.input,
-        user: body.user_id.unwrap_or_default(),
-        session: body.session_id,
-        request: body.request_id,
-        project: body.project_id,
-        metadata: body.metadata,
+    let wants_stream = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.trim().eq_ignore_ascii_case("text/event-stream"));
+    // A request id that a caller chooses is what makes its POST one of a kind.
+    let key = match body.request_id {
+        Some(_) => None,
+        None => key(headers, &caller, &format!("{flow}/{action}"))?,
     };
-    let accepted = api.engine.submit(submission).await?;
+    let earlier = again(&api, &caller, key.as_ref(), |asked| {
+        let session = body.session_id.as_ref().is_none_or(|session| *session == asked.session);
+        let user = body.user_id.as_ref().is_none_or(|user| *user == asked.user);
+        let project = body.project_id.is_none() || body.project_id == asked.project;
+        let input = body.input.as_ref().unwrap_or(&Value::Null);
+        session && user && project && *input == asked.input && body.metadata == asked.metadata
+    });
+    let new = match earlier.await? {
+        Some(earlier) => earlier,
+        None => {
+            let submission = Submission {
+                principal: caller.principal.clone(),
+                flow,
+                action,
+                input: body.input,
+                user: body.user_id.unwrap_or_default(),
+                session: body.session_id,
+                request: body.request_id.or(key.map(|key| key.request)),
+                project: body.project_id,
+                metadata: body.metadata,
+                retry_of: None,
+            };
+            api.engine.submit(submission).await?
+        }
+    };
+    if !wants_stream {
+        return Ok(accepted(&new, None));
+    }
+    let mut response = streams::accepted(api, &caller.principal, &new.flow, &new.request).await?;
+    let ids = [("x-request-id", &new.request), ("x-session-id", &new.session)];
+    for (name, id) in ids {
+        if let Ok(id) = HeaderValue::from_str(id) {
+            response.headers_mut().insert(name, id);
+        }
+    }
+    Ok(response)
+}
+
+/// The answer 202 to what was accepted.
+pub(super) fn accepted(new: &Accepted, retry_of: Option<&str>) -> Response {
     let status = "in_progress";
     let body = AcceptedBody {
         status,
-        request_id: &accepted.request,
-        request: AcceptedRequest {
-            id: &accepted.request,
-            flow_kind: &accepted.flow,
-            flow_id: &accepted.flow_id,
-            action_name: &accepted.action,
+        request_id: &new.request,
+        request: action::AcceptedRequest {
+            id: &new.request,
+            flow_kind: &new.flow,
+            flow_id: &new.flow_id,
+            action_name: &new.action,
             status,
+            retry_of,
         },
-        session: AcceptedSession { id: &accepted.session },
+        session: AcceptedSession { id: &new.session },
     };
-    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+    (StatusCode::ACCEPTED, Json(body)).into_response()
+}
+
+/// An idempotency key, as the id of the request that it stands for.
+pub(super) struct Key {
+    pub(super) request: String,
+}
+
+/// The call's `Idempotency-Key`, for what `route` names. Callers have keys of their own, and so do routes.
+pub(super) fn key(headers: &HeaderMap, caller: &Caller, route: &str) -> Result<Option<Key>, ApiError> {
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let is_usable = !key.is_empty() && key.len() <= KEY_BYTES_MAX;
+    if !is_usable {
+        let what = format!("must be 1 to {KEY_BYTES_MAX} bytes long");
+        return Err(ApiError::Fields(vec![Problem::new("idempotency-key", &what)]));
+    }
+    let mut hash = Sha256::new();
+    for part in [caller.principal.as_str().as_bytes(), route.as_bytes(), key.as_bytes()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let request: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(Key {
+        request: format!("req_{request}"),
+    }))
+}
+
+/// What was accepted under this key before, if `is_same` as what is asked now. `Err` if something else was.
+pub(super) async fn again(
+    api: &Api,
+    caller: &Caller,
+    key: Option<&Key>,
+    is_same: impl Fn(&RequestAccepted) -> bool,
+) -> Result<Option<Accepted>, ApiError> {
+    let Some(key) = key else { return Ok(None) };
+    let Some(asked) = api.engine.asked_for(&caller.principal, &key.request).await? else {
+        return Ok(None);
+    };
+    if !is_same(&asked) {
+        return Err(ApiError::KeyReused);
+    }
+    Ok(Some(Accepted {
+        request: asked.request,
+        session: asked.session,
+        flow: asked.flow,
+        flow_id: asked.flow_id,
+        action: asked.action,
+    }))
 }

@@ -1,19 +1,32 @@
-//! GET sessions: the list, one in detail, and the snapshot of one.
+//! Sessions: the list, one in detail, its requests, and the snapshot of one; making, describing and deleting one.
 
 use axum::Json;
 use axum::extract::State;
-use flowstate_engine::{ItemPage, SessionQuery, SnapshotQuery};
+use axum::http::StatusCode;
+use flowstate_engine::{ItemPage, NewSession, RequestQuery, SessionQuery, SnapshotQuery};
 
 use super::{Params, Segments};
 use crate::server::Api;
+use crate::server::body::JsonObject;
 use crate::server::caller::Caller;
 use crate::server::error::ApiError;
-use crate::wire::session::{SessionBody, SessionsBody, SnapshotBody};
+use crate::wire::request::{RequestsBody, asked_status};
+use crate::wire::session::{CreateSession, SessionBody, SessionsBody, SnapshotBody, description_of};
 
 /// Most sessions, and most items, that one answer holds.
 const LIMIT_MAX: usize = 1_000;
 /// Items of a page whose size is not asked for.
 const ITEMS_LIMIT_DEFAULT: usize = 100;
+
+/// Types of items that are for whoever looks at traces.
+const TRACE_TYPES: [&str; 6] = [
+    "block_output",
+    "block_trace",
+    "block_debug",
+    "router_decision",
+    "state_snapshot",
+    "sequencer_state_snapshot",
+];
 
 /// GET /api/flows/sessions
 pub(crate) async fn list(
@@ -45,6 +58,82 @@ pub(crate) async fn detail(
     }
 }
 
+/// POST /api/flows/{kind}/sessions
+pub(crate) async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(kind): Segments<String>,
+    JsonObject(fields): JsonObject,
+) -> Result<(StatusCode, Json<SessionBody>), ApiError> {
+    let flow = api
+        .engine
+        .flow(&kind)
+        .ok_or_else(|| ApiError::UnknownFlow(kind.clone()))?;
+    let requires_user = flow.requires_user() && caller.proven.is_none();
+    let body = CreateSession::from_fields(fields, requires_user).map_err(ApiError::Fields)?;
+    let new = NewSession {
+        principal: caller.principal.clone(),
+        flow: kind,
+        user: caller.user("userId", body.user_id)?.unwrap_or_default(),
+        session: body.session_id,
+        project: caller.project(body.project_id)?,
+        description: body.description,
+        state: body.state,
+    };
+    let session = api.engine.create_session(new).await?.into();
+    Ok((StatusCode::CREATED, Json(SessionBody { session })))
+}
+
+/// PATCH /api/flows/sessions/{session}/metadata
+pub(crate) async fn describe(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(session): Segments<String>,
+    JsonObject(fields): JsonObject,
+) -> Result<Json<SessionBody>, ApiError> {
+    let change = description_of(fields).map_err(ApiError::Fields)?;
+    let session = api
+        .engine
+        .describe_session(&caller.principal, &session, change)
+        .await?
+        .into();
+    Ok(Json(SessionBody { session }))
+}
+
+/// DELETE /api/flows/sessions/{session}
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(session): Segments<String>,
+) -> Result<StatusCode, ApiError> {
+    api.engine.delete_session(&caller.principal, &session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// GET /api/flows/sessions/{session}/requests
+pub(crate) async fn requests(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(session): Segments<String>,
+    params: Params,
+) -> Result<Json<RequestsBody>, ApiError> {
+    let asked = params.text("status").map(asked_status);
+    let query = RequestQuery {
+        status: asked.flatten().map(|(status, _)| status),
+        cancelled: asked.flatten().and_then(|(_, cancelled)| cancelled),
+        limit: params.integer("limit"),
+        offset: params.integer("offset").unwrap_or(0),
+    };
+    let requests = api.engine.requests(&caller.principal, &session, &query).await?;
+    let requests = requests.ok_or(ApiError::UnknownSession(session))?;
+    // No request is ever what has another name.
+    let is_none = matches!(asked, Some(None));
+    let requests = requests.into_iter().filter(|_| !is_none).map(Into::into);
+    Ok(Json(RequestsBody {
+        requests: requests.collect(),
+    }))
+}
+
 /// GET /api/flows/sessions/{session}/state
 pub(crate) async fn state(
     State(api): State<Api>,
@@ -55,10 +144,17 @@ pub(crate) async fn state(
     let offset = params.integer("offset").unwrap_or(0);
     let limit = params.integer("limit").unwrap_or(ITEMS_LIMIT_DEFAULT);
     let limit = limit.clamp(1, LIMIT_MAX);
+    let types = params.list("item_types");
+    let wants_trace = types.iter().flatten().any(|name| TRACE_TYPES.contains(&name.as_str()));
+    let shown = api.settings.shown(&params)?;
+    if wants_trace && !api.settings.trace_access {
+        return Err(ApiError::TraceDenied);
+    }
     let query = SnapshotQuery {
         client_data: params.list("clientData").and_then(client_data_filter),
         items: params.flag("include_items").then(|| ItemPage {
-            types: params.list("item_types"),
+            types,
+            hidden: shown.trace || wants_trace,
             offset,
             limit,
         }),

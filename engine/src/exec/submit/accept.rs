@@ -60,6 +60,7 @@ pub(super) async fn accept(
         input,
         metadata: submission.metadata.clone(),
         at_ms: env.now_us() / 1_000,
+        retry_of: submission.retry_of.clone(),
     };
     for _ in 0..ATTEMPTS_MAX {
         let (target, created) = match core.log.stream(&stream_name).await? {
@@ -76,6 +77,7 @@ pub(super) async fn accept(
                     flow: flow.kind().to_owned(),
                     flow_id: flow.id().to_owned(),
                     state: Value::Object(flow.scope(ScopeKind::Session).initial.clone()),
+                    ..SessionCreated::default()
                 };
                 (Target::Name(stream_name.clone()), Some(created))
             }

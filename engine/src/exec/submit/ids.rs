@@ -2,11 +2,23 @@
 
 use super::Submission;
 use crate::error::Problem;
+use crate::flow::Flow;
 
 /// Longest id of a session, request, user or project, in bytes.
 const ID_BYTES_MAX: usize = 200;
 /// What the user of a session begins with that has none: the session's id follows.
 pub(in crate::exec) const OWN_USER: &str = "session:";
+
+/// Gives a session without a user the one that only it has, where the flow allows that; refuses such a user that a caller names.
+pub(super) fn check_user(flow: &Flow, session: &str, user: &mut String) -> Result<(), Problem> {
+    if user.is_empty() && !flow.requires_user() {
+        *user = format!("{OWN_USER}{session}");
+    } else if user.starts_with(OWN_USER) {
+        let what = format!("begins with {OWN_USER:?}, as only the users of sessions without one do");
+        return Err(Problem::new("user", what));
+    }
+    Ok(())
+}
 
 pub(super) fn id_problems(submission: &Submission) -> Vec<Problem> {
     let own = submission.user.starts_with(OWN_USER);
@@ -21,7 +33,7 @@ pub(super) fn id_problems(submission: &Submission) -> Vec<Problem> {
         .collect()
 }
 
-fn id_problem(id: &str) -> Option<String> {
+pub(super) fn id_problem(id: &str) -> Option<String> {
     if id.is_empty() {
         return Some("is required and may not be empty".into());
     }

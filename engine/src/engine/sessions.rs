@@ -1,0 +1,275 @@
+//! What callers do with sessions and their requests besides asking for something: make, describe, list, delete; stop and do again.
+
+use std::time::Duration;
+
+use flowstate_log::record::{StreamId, SubStreamId};
+use serde_json::{Map, Value};
+
+use super::{Engine, SessionDetail};
+use crate::error::{QueryError, RetryError, SessionError};
+use crate::exec::submit::{create, describe};
+use crate::exec::{Accepted, NewSession, Submission, cancel};
+use crate::principal::Principal;
+use crate::projection::{RequestRow, RequestStatus, SessionSummary, requests, session};
+use crate::record::{Fact, RequestAccepted, SessionDescribed, decode};
+
+/// How long a session that is deleted waits for its requests to end.
+const DELETE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Most requests that one list has.
+const REQUESTS_MAX: usize = 1_000;
+
+/// Which requests of a session to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestQuery {
+    /// That are so far only; those that were stopped because somebody asked are told apart from those that were not by [`RequestRow::cancelled`].
+    pub status: Option<RequestStatus>,
+    /// With [`RequestStatus::Interrupted`]: that somebody asked to stop, or that nobody did.
+    pub cancelled: Option<bool>,
+    /// At most so many, and never more than 1,000.
+    pub limit: Option<usize>,
+    /// After so many.
+    pub offset: usize,
+}
+
+/// A request in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedRequest {
+    /// What is known of it.
+    pub row: RequestRow,
+    /// Its session.
+    pub session: String,
+    /// Its session's project.
+    pub project: Option<String>,
+    /// What its caller wanted remembered.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl Engine {
+    /// Makes a session, before anything is asked of it. Durable on return.
+    pub async fn create_session(&self, new: NewSession) -> Result<SessionDetail, SessionError> {
+        let principal = new.principal.clone();
+        let session = create(&self.core, new).await?;
+        let made = self.session(&principal, &session).await?;
+        made.ok_or(SessionError::UnknownSession(session))
+    }
+
+    /// Changes what a session is called: what is absent stays, entries of the metadata are added or replaced. Durable on return.
+    pub async fn describe_session(
+        &self,
+        principal: &Principal,
+        session: &str,
+        change: SessionDescribed,
+    ) -> Result<SessionDetail, SessionError> {
+        let unknown = || SessionError::UnknownSession(session.to_owned());
+        let (stream, summary) = self.summary(principal, session).await?.ok_or_else(unknown)?;
+        describe(&self.core, stream, &summary, change).await?;
+        self.session(principal, session).await?.ok_or_else(unknown)
+    }
+
+    /// Deletes a session and everything in it. What runs in it is stopped first, and waited for, up to 5 s. Its id may be used again, for
+    /// another session. Durable on return.
+    pub async fn delete_session(&self, principal: &Principal, session: &str) -> Result<(), SessionError> {
+        let unknown = || SessionError::UnknownSession(session.to_owned());
+        let (stream, _) = self.summary(principal, session).await?.ok_or_else(unknown)?;
+        let open = requests::read(&self.core.log, stream, |requests| {
+            let open = requests
+                .all()
+                .filter(|(_, row)| row.status == RequestStatus::InProgress);
+            open.map(|(sub, _)| sub).collect::<Vec<_>>()
+        });
+        let mut ends = Vec::new();
+        for sub in open.await? {
+            let info = self.core.log.sub_stream_info(stream, sub).await?;
+            cancel::cancel(&self.core, &info).await?;
+            ends.push(self.core.log.follow_sub(&info, info.count).await?);
+        }
+        let ended = async {
+            for mut records in ends {
+                loop {
+                    let page = records.page().await?;
+                    if page
+                        .iter()
+                        .filter_map(|record| decode(record).ok())
+                        .any(|fact| fact.is_terminal())
+                    {
+                        break;
+                    }
+                }
+            }
+            Ok::<_, flowstate_log::error::ReadError>(())
+        };
+        // What does not end then is cut off: its next record finds no session.
+        if let Ok(ended) = tokio::time::timeout(DELETE_WAIT_MAX, ended).await {
+            ended?;
+        }
+        Ok(self.core.log.delete(stream).await?)
+    }
+
+    /// The requests of a session, the most recently changed first. `None` if there is no such session.
+    pub async fn requests(
+        &self,
+        principal: &Principal,
+        session: &str,
+        query: &RequestQuery,
+    ) -> Result<Option<Vec<ListedRequest>>, QueryError> {
+        let Some((stream, summary)) = self.summary(principal, session).await? else {
+            return Ok(None);
+        };
+        let mut rows = requests::read(&self.core.log, stream, |requests| {
+            let wanted = requests.all().map(|(_, row)| row).filter(|row| query.takes(row));
+            wanted.cloned().collect::<Vec<_>>()
+        })
+        .await?;
+        rows.sort_by_key(|row| std::cmp::Reverse((row.updated_ms(), row.position)));
+        let limit = query.limit.unwrap_or(REQUESTS_MAX).min(REQUESTS_MAX);
+        let rows: Vec<RequestRow> = rows.into_iter().skip(query.offset).take(limit).collect();
+        let mut listed = Vec::with_capacity(rows.len());
+        for row in rows {
+            listed.push(self.listed(stream, &summary, row).await?);
+        }
+        Ok(Some(listed))
+    }
+
+    /// The requests of a principal that run now, in no order.
+    pub async fn active_requests(&self, principal: &Principal) -> Result<Vec<ListedRequest>, QueryError> {
+        self.indexed(principal, requests::OPEN.to_vec()).await
+    }
+
+    /// The requests of a user that were stopped without anybody asking, by a crash or the end of the process, and not done again since.
+    pub async fn interrupted_requests(
+        &self,
+        principal: &Principal,
+        user: &str,
+    ) -> Result<Vec<ListedRequest>, QueryError> {
+        self.indexed(principal, requests::left_prefix(principal.as_str(), user))
+            .await
+    }
+
+    /// Does a request again that failed, or was stopped without anybody asking: a new request in the same session, of the same action, with
+    /// the same input or `input`, under the id `id` or a new one. It is durable on return.
+    pub async fn retry(
+        &self,
+        principal: &Principal,
+        session: &str,
+        request: &str,
+        input: Option<Value>,
+        id: Option<String>,
+    ) -> Result<Accepted, RetryError> {
+        let unknown = || RetryError::UnknownRequest(request.to_owned());
+        let found = self.session_stream(principal, session).await?.ok_or_else(unknown)?;
+        let row = requests::read(&self.core.log, found, |requests| {
+            let mut all = requests.all().map(|(_, row)| row);
+            all.find(|row| row.request == request).cloned()
+        });
+        let row = row.await.map_err(QueryError::from)?.ok_or_else(unknown)?;
+        let is_again = row.status == RequestStatus::Failed || row.is_left();
+        if !is_again {
+            return Err(RetryError::NotRetryable {
+                request: request.to_owned(),
+                status: row.status,
+            });
+        }
+        let asked = self.asked(found, &row).await?.ok_or_else(unknown)?;
+        let submission = Submission {
+            input: input.or(Some(asked.input.clone())),
+            request: id,
+            retry_of: Some(request.to_owned()),
+            ..Submission::again(asked, principal)
+        };
+        Ok(self.submit(submission).await?)
+    }
+
+    /// What was asked for under this request id, in any flow; `None` if nothing was.
+    pub async fn asked_for(&self, principal: &Principal, request: &str) -> Result<Option<RequestAccepted>, QueryError> {
+        let Ok(name) = principal.request_sub_stream(request) else {
+            return Ok(None);
+        };
+        let Some(sub) = self.core.log.sub_stream(&name).await? else {
+            return Ok(None);
+        };
+        let records = self.core.log.read_positions(sub.stream, &[sub.first]).await?;
+        match records.first().map(decode).transpose()? {
+            Some(Fact::RequestAccepted(asked)) => Ok(Some(asked)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The first record of a request.
+    async fn asked(&self, stream: StreamId, row: &RequestRow) -> Result<Option<RequestAccepted>, QueryError> {
+        if row.position == 0 {
+            return Ok(None);
+        }
+        let records = self.core.log.read_positions(stream, &[row.position]).await?;
+        match records.first().map(decode).transpose()? {
+            Some(Fact::RequestAccepted(asked)) => Ok(Some(asked)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn listed(
+        &self,
+        stream: StreamId,
+        summary: &SessionSummary,
+        row: RequestRow,
+    ) -> Result<ListedRequest, QueryError> {
+        let asked = self.asked(stream, &row).await?;
+        Ok(ListedRequest {
+            row,
+            session: summary.session.clone(),
+            project: summary.project.clone(),
+            metadata: asked.and_then(|asked| asked.metadata),
+        })
+    }
+
+    /// The requests that an index names, as far as they are the principal's: at most 1,000.
+    async fn indexed(&self, principal: &Principal, prefix: Vec<u8>) -> Result<Vec<ListedRequest>, QueryError> {
+        let log = &self.core.log;
+        let rows = log.index(requests::ID, &prefix, None, usize::MAX).await?;
+        let mut listed = Vec::new();
+        for (key, value) in rows {
+            let (Some(sub), Ok(stream)) = (key.last_chunk::<16>(), <[u8; 16]>::try_from(&value[..])) else {
+                continue;
+            };
+            let (sub, stream) = (SubStreamId(*sub), StreamId(stream));
+            // It may be gone since.
+            let Ok(name) = log.stream_name(stream).await else {
+                continue;
+            };
+            if name.principal() != principal.as_str() {
+                continue;
+            }
+            let row = requests::read(log, stream, |requests| requests.get(sub).cloned()).await?;
+            let summary = session::read(log, stream, |session| session.summary().cloned()).await?;
+            if let (Some(row), Some(summary)) = (row, summary) {
+                listed.push(self.listed(stream, &summary, row).await?);
+            }
+            if listed.len() == REQUESTS_MAX {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn summary(
+        &self,
+        principal: &Principal,
+        session: &str,
+    ) -> Result<Option<(StreamId, SessionSummary)>, QueryError> {
+        let Some(stream) = self.session_stream(principal, session).await? else {
+            return Ok(None);
+        };
+        let summary = session::read(&self.core.log, stream, |fold| fold.summary().cloned()).await?;
+        Ok(summary.map(|summary| (stream, summary)))
+    }
+}
+
+impl RequestQuery {
+    fn takes(&self, row: &RequestRow) -> bool {
+        let status = self.status.is_none_or(|status| row.status == status);
+        let is_stopped = row.status == RequestStatus::Interrupted;
+        status
+            && self
+                .cancelled
+                .is_none_or(|cancelled| !is_stopped || row.cancelled == cancelled)
+    }
+}
