@@ -50,12 +50,14 @@ fn flows_routes() -> Router<Api> {
         .route("/sessions/{session}/metadata", patch(sessions::describe))
         .route("/sessions/{session}/stream", get(streams::session))
         .route("/sessions/{session}/events", get(streams::session_events))
-        .route("/sessions/{session}/resources/{resource}", post(resources::create))
+        .route("/sessions/{session}/manifest", get(resources::manifest))
+        .route(
+            "/sessions/{session}/resources/{resource}",
+            get(resources::list).post(resources::create),
+        )
         .route(
             "/sessions/{session}/resources/{resource}/{*rest}",
-            get(resources::content)
-                .patch(resources::write)
-                .delete(resources::delete),
+            get(resources::get).patch(resources::write).delete(resources::delete),
         )
         .route("/{kind}/sessions", post(sessions::create))
         .route("/{kind}/actions/{action}", post(actions::run))

@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
 
+mod instances;
 mod media;
 mod output;
 mod place;
@@ -31,6 +32,7 @@ use crate::projection::{self, RequestRow, SessionSummary};
 use crate::timer::{Timer, TokioTimer};
 use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoiceProviders, Voices};
 
+pub use instances::{InstancePage, InstanceQuery, ResourceInfo, ShownInstance};
 pub use media::Media;
 pub use prefix::Prefix;
 pub use run::RunResult;

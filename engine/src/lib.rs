@@ -70,8 +70,9 @@ pub use block::{
     context_fn, generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
-    ClientDataError, Engine, EngineBuilder, ItemPage, ListedRequest, Media, Prefix, RequestQuery, RequestRef,
-    ResourceEntry, RunResult, SessionDetail, SessionQuery, Snapshot, SnapshotQuery,
+    ClientDataError, Engine, EngineBuilder, InstancePage, InstanceQuery, ItemPage, ListedRequest, Media, Prefix,
+    RequestQuery, RequestRef, ResourceEntry, ResourceInfo, RunResult, SessionDetail, SessionQuery, ShownInstance,
+    Snapshot, SnapshotQuery,
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,

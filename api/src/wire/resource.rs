@@ -1,5 +1,6 @@
 //! Resources: the bodies of what clients ask for and do, and the answers.
 
+use flowstate_engine::{InstancePage, ResourceInfo, ShownInstance};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -31,6 +32,132 @@ pub(crate) struct ChangedAnswer {
     pub(crate) resource: String,
     /// As it was asked for.
     pub(crate) topic: String,
+}
+
+/// An instance of a collection.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instance {
+    topic: String,
+    storage_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_data: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+}
+
+impl From<ShownInstance> for Instance {
+    fn from(instance: ShownInstance) -> Self {
+        Self {
+            topic: instance.topic,
+            storage_key: instance.storage_key,
+            client_data: instance.client_data,
+            content: instance.content,
+        }
+    }
+}
+
+/// The answer to GET /api/flows/sessions/{id}/resources/{ref}.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstancesBody {
+    items: Vec<Instance>,
+    pagination: InstancePagination,
+    /// Only if there is more: a reader goes on as long as it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstancePagination {
+    offset: usize,
+    limit: usize,
+    total: usize,
+    has_more: bool,
+    next_offset: usize,
+    next_cursor: Option<String>,
+}
+
+impl InstancesBody {
+    pub(crate) fn new(page: InstancePage, offset: usize, limit: usize) -> Self {
+        let last = page.instances.last().map(|instance| instance.storage_key.clone());
+        let next_cursor = last.filter(|_| page.has_more);
+        Self {
+            pagination: InstancePagination {
+                offset,
+                limit,
+                total: page.total,
+                has_more: page.has_more,
+                next_offset: offset.saturating_add(page.instances.len()).min(page.total),
+                next_cursor: next_cursor.clone(),
+            },
+            items: page.instances.into_iter().map(Into::into).collect(),
+            next_cursor,
+        }
+    }
+}
+
+/// The answer to GET /api/flows/sessions/{id}/manifest.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ManifestBody {
+    pub(crate) flow_kind: String,
+    pub(crate) resources: Vec<ManifestEntry>,
+}
+
+/// A resource that clients may do something with.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ManifestEntry {
+    #[serde(rename = "ref")]
+    resource: String,
+    kind: &'static str,
+    scope: &'static str,
+    has_client_data: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefetch_window: Option<usize>,
+    client: Grants,
+}
+
+#[derive(Debug, Serialize)]
+struct Grants {
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    content: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    state: Map<String, Value>,
+}
+
+impl From<ResourceInfo> for ManifestEntry {
+    fn from(info: ResourceInfo) -> Self {
+        let access = info.access;
+        let [create, update, delete] = access.changes();
+        let granted = |grants: &[(&str, bool)]| {
+            let granted = grants.iter().filter(|(_, is_granted)| *is_granted);
+            granted
+                .map(|(verb, _)| ((*verb).to_owned(), Value::Bool(true)))
+                .collect()
+        };
+        Self {
+            resource: info.name,
+            kind: if info.pattern.is_some() { "collection" } else { "single" },
+            scope: info.scope.as_str(),
+            has_client_data: info.has_client_data,
+            prefetch_window: info.pattern.is_some().then(|| access.prefetches()),
+            pattern: info.pattern,
+            client: Grants {
+                content: granted(&[
+                    ("read", access.reads_content()),
+                    ("create", create),
+                    ("update", update),
+                    ("delete", delete),
+                ]),
+                state: granted(&[("read", access.reads_state())]),
+            },
+        }
+    }
 }
 
 /// The body of a POST that makes an instance.

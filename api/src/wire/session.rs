@@ -11,6 +11,7 @@ use super::fields::Fields;
 use super::item::Item;
 use super::json::type_name;
 use super::problem::Problem;
+use super::resource::Instance;
 
 /// The answer to GET /api/flows/sessions.
 #[derive(Debug, Serialize)]
@@ -76,19 +77,36 @@ pub(crate) struct SnapshotBody {
     pagination: Option<Pagination>,
 }
 
-/// A resource in a snapshot: that it is there.
-#[derive(Debug, Clone, Serialize)]
+/// A resource in a snapshot.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct SnapshotResource {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_data: Option<Value>,
+    /// Null if it has none; absent if snapshots don't have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Option<String>>,
     /// Of a collection: how many instances it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
+    /// And the first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prefetched: Vec<Instance>,
 }
 
 impl From<ResourceEntry> for SnapshotResource {
     fn from(entry: ResourceEntry) -> Self {
         match entry {
-            ResourceEntry::One => Self { count: None },
-            ResourceEntry::Collection { count } => Self { count: Some(count) },
+            ResourceEntry::One { client_data, content } => Self {
+                client_data,
+                content,
+                ..Self::default()
+            },
+            ResourceEntry::Collection { count, prefetched } => Self {
+                count: Some(count),
+                prefetched: prefetched.into_iter().map(Into::into).collect(),
+                ..Self::default()
+            },
         }
     }
 }

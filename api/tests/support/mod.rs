@@ -1,4 +1,5 @@
 //! Routes called without a socket.
+#![allow(dead_code)] // each test file uses some of it
 
 use axum::Router;
 use axum::body::{Body, Bytes};

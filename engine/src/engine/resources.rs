@@ -20,17 +20,17 @@ use crate::record::ScopeKind;
 use crate::resource::{ClientAccess, RESOURCE_SCOPES, ResourceDef, ResourceProblem, ScopeResources, StorageKey};
 
 /// Longest time that rendering a body may take.
-const RENDER_TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const RENDER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A resource that clients may know of, in one session.
-struct Found {
+pub(super) struct Found {
     stream: StreamId,
     summary: SessionSummary,
-    flow: Arc<Flow>,
-    scope: ScopeKind,
-    place: ScopePlace,
-    def: Arc<ResourceDef>,
-    access: ClientAccess,
+    pub(super) flow: Arc<Flow>,
+    pub(super) scope: ScopeKind,
+    pub(super) place: ScopePlace,
+    pub(super) def: Arc<ResourceDef>,
+    pub(super) access: ClientAccess,
 }
 
 impl Engine {
@@ -130,7 +130,7 @@ impl Engine {
         change(&self.core, found.change(keys, ClientChangeKind::Delete), topic).await
     }
 
-    async fn find_resource(
+    pub(super) async fn find_resource(
         &self,
         principal: &Principal,
         session: &str,
@@ -167,7 +167,7 @@ impl Found {
         self.def.name.clone()
     }
 
-    fn granted(&self, is_granted: bool, what: &'static str) -> Result<(), ResourceAccessError> {
+    pub(super) fn granted(&self, is_granted: bool, what: &'static str) -> Result<(), ResourceAccessError> {
         let resource = self.name();
         is_granted
             .then_some(())
@@ -182,7 +182,7 @@ impl Found {
     }
 
     /// The keys that a topic may mean.
-    fn keys(&self, topic: &str) -> Result<Vec<StorageKey>, ResourceAccessError> {
+    pub(super) fn keys(&self, topic: &str) -> Result<Vec<StorageKey>, ResourceAccessError> {
         let Some(collection) = &self.def.collection else {
             return Err(ResourceAccessError::NotACollection(self.name()));
         };

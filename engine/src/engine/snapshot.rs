@@ -8,6 +8,7 @@ use flowstate_log::Log;
 use flowstate_log::record::{StreamId, SubStreamId};
 use serde_json::{Map, Value};
 
+use super::instances::ShownInstance;
 use super::media::{Media, audio_bytes, is_stored};
 use crate::error::QueryError;
 use crate::exec::Core;
@@ -63,15 +64,22 @@ pub struct Snapshot {
     pub total: usize,
 }
 
-/// What a snapshot tells of a resource that clients may know of. Neither its state nor its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a snapshot tells of a resource that clients may know of. Never its state, and its body only if clients may read it.
+#[derive(Debug, Clone, PartialEq)]
 pub enum ResourceEntry {
     /// That it exists.
-    One,
+    One {
+        /// What the definition makes of its state for clients.
+        client_data: Option<Value>,
+        /// Its rendered body, if snapshots have that: `None` in it if it has none.
+        content: Option<Option<String>>,
+    },
     /// That the collection exists.
     Collection {
         /// How many instances it has.
         count: usize,
+        /// The first ones, as many as snapshots have.
+        prefetched: Vec<ShownInstance>,
     },
 }
 

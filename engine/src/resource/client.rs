@@ -1,5 +1,8 @@
 //! What clients may do with a resource.
 
+/// Most instances that a snapshot has of one collection.
+const PREFETCH_MAX: usize = 200;
+
 /// What clients may do with a resource, or with the instances of a collection. Nothing by default; that a resource has one at all tells clients
 /// that it exists, and of its changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -8,6 +11,9 @@ pub struct ClientAccess {
     pub(crate) create: bool,
     pub(crate) update: bool,
     pub(crate) delete: bool,
+    pub(crate) read_state: bool,
+    pub(crate) prefetch: usize,
+    pub(crate) prefetch_content: bool,
 }
 
 impl ClientAccess {
@@ -19,6 +25,26 @@ impl ClientAccess {
     /// They may read its body, as it is rendered.
     pub fn read_content(mut self) -> Self {
         self.read_content = true;
+        self
+    }
+
+    /// They may list the instances, and ask for one: what [`Definition::client_data`](crate::Definition::client_data) makes of each state. Of
+    /// collections only.
+    pub fn read_state(mut self) -> Self {
+        self.read_state = true;
+        self
+    }
+
+    /// Snapshots of the session have the first `count` instances, in the order of their keys. Of collections only.
+    pub fn prefetch(mut self, count: usize) -> Self {
+        self.prefetch = count;
+        self
+    }
+
+    /// Snapshots of the session have the rendered body, of a collection those of the instances that they have. Only with
+    /// [`ClientAccess::read_content`].
+    pub fn prefetch_content(mut self) -> Self {
+        self.prefetch_content = true;
         self
     }
 
@@ -42,7 +68,42 @@ impl ClientAccess {
 
     /// What a resource that is no collection can't have.
     pub(super) fn problem_of_one(self) -> Option<&'static str> {
-        (self.create || self.update || self.delete)
-            .then_some("clients can create, update and delete instances of collections only")
+        if self.create || self.update || self.delete {
+            return Some("clients can create, update and delete instances of collections only");
+        }
+        (self.read_state || self.prefetch > 0).then_some("only collections have instances to list and to prefetch")
+    }
+
+    /// Whether clients may do anything but know of it.
+    pub(crate) fn grants_anything(self) -> bool {
+        self.read_content || self.read_state || self.create || self.update || self.delete
+    }
+
+    /// They may read its body.
+    pub fn reads_content(&self) -> bool {
+        self.read_content
+    }
+
+    /// They may list its instances.
+    pub fn reads_state(&self) -> bool {
+        self.read_state
+    }
+
+    /// They may make, write and delete instances.
+    pub fn changes(&self) -> [bool; 3] {
+        [self.create, self.update, self.delete]
+    }
+
+    /// So many instances snapshots have.
+    pub fn prefetches(&self) -> usize {
+        self.prefetch
+    }
+
+    /// What nothing can have.
+    pub(super) fn problem(self) -> Option<&'static str> {
+        if self.prefetch > PREFETCH_MAX {
+            return Some("at most 200 instances can be prefetched");
+        }
+        (self.prefetch_content && !self.read_content).then_some("bodies that clients may not read can't be prefetched")
     }
 }

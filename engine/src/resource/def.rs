@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::hooks::Hooks;
 use super::key::plain_prefix;
 use super::pattern::Pattern;
 use crate::error::BlockError;
+use crate::exec::panic_message;
 use crate::record::{ResourceAt, ScopeKind, collection_subject};
 use crate::scope::{Fields, ScopeDef, StateProblem};
 use crate::value::Val;
@@ -29,6 +31,9 @@ const CONTENT_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Makes what readers get, of a body and the typed state.
 pub(crate) type Render = Arc<dyn Fn(String, Val) -> BoxFuture<'static, Result<String, BlockError>> + Send + Sync>;
 
+/// Makes what clients see of a typed state.
+pub(crate) type Project = Arc<dyn Fn(Val) -> Result<Value, BlockError> + Send + Sync>;
+
 /// See the module.
 pub(crate) struct ResourceDef {
     pub(crate) name: String,
@@ -40,6 +45,7 @@ pub(crate) struct ResourceDef {
     pub(crate) llm_readable: bool,
     pub(crate) llm_writable: bool,
     pub(crate) client: Option<ClientAccess>,
+    pub(crate) client_data: Option<Project>,
     pub(crate) is_collection: bool,
     /// `None` also for a collection with a pattern that is none, which no flow can have.
     pub(crate) collection: Option<CollectionDef>,
@@ -94,6 +100,7 @@ pub(crate) struct Identity {
     pub(super) render: Option<TypeId>,
     pub(super) flags: [bool; 3],
     pub(super) client: Option<ClientAccess>,
+    pub(super) client_data: Option<TypeId>,
     #[allow(clippy::type_complexity)] // compared only
     pub(super) collection: Option<(String, Option<usize>, Eviction, [Option<TypeId>; 3])>,
 }
@@ -115,6 +122,7 @@ impl ResourceDef {
             (one.render == two.render, "how its body is rendered"),
             (one.flags == two.flags, "who may read and write it"),
             (one.client == two.client, "what clients may do with it"),
+            (one.client_data == two.client_data, "what clients see of its state"),
         ]
         .into_iter()
         .find_map(|(same, what)| (!same).then_some(what))
@@ -186,6 +194,20 @@ impl ResourceDef {
         };
         self.state.check_whole(&state)?;
         Ok(state)
+    }
+
+    /// What clients see of a state; `None` if nothing. The function is not ours: it may fail, and panic.
+    pub(crate) fn projected(&self, state: &Fields) -> Option<Result<Value, String>> {
+        let project = self.client_data.as_ref()?;
+        let state = match self.state.typed(state)? {
+            Ok(state) => state,
+            Err(message) => return Some(Err(message)),
+        };
+        let made = catch_unwind(AssertUnwindSafe(|| project(state)));
+        Some(match made {
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("it panicked: {}", panic_message(&*panic))),
+        })
     }
 
     /// What readers get of a body.

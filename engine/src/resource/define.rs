@@ -6,8 +6,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use serde::Serialize;
+
 use super::client::ClientAccess;
-use super::def::{CollectionDef, Identity, Initial, Render, ResourceDef};
+use super::def::{CollectionDef, Identity, Initial, Project, Render, ResourceDef};
 use super::hooks::{Hooks, InstanceContext};
 use super::template;
 use crate::block::Answer;
@@ -83,6 +85,7 @@ struct Options<S> {
     llm_readable: bool,
     llm_writable: bool,
     client: Option<ClientAccess>,
+    client_data: Option<(Project, TypeId)>,
     many: Option<CollectionOptions>,
 }
 
@@ -116,6 +119,7 @@ impl<S: Data + Default, K> Definition<S, K> {
                 llm_readable: false,
                 llm_writable: false,
                 client: None,
+                client_data: None,
                 many,
             },
             def: OnceLock::new(),
@@ -180,6 +184,19 @@ impl<S: Data + Default, K> Definition<S, K> {
         });
         self.def.take();
         self.options.render = Some((made, TypeId::of::<F>()));
+        self
+    }
+
+    /// Shows clients what `derive` makes of the state: in snapshots, and of a collection in the lists of its instances. Only with
+    /// [`Definition::client`]; beside this nothing of a state ever reaches a client.
+    pub fn client_data<R, F>(mut self, derive: F) -> Self
+    where
+        R: Serialize,
+        F: Fn(&S) -> R + Send + Sync + 'static,
+    {
+        let project: Project = Arc::new(move |state: Val| Ok(serde_json::to_value(derive(state.get::<S>()?))?));
+        self.def.take();
+        self.options.client_data = Some((project, TypeId::of::<F>()));
         self
     }
 
@@ -297,6 +314,13 @@ impl<S: Data + Default> Options<S> {
             None
         });
         let collection = self.many.as_ref().and_then(|many| many.erase(&what, &mut problems));
+        let client = self.client.and_then(ClientAccess::problem);
+        problems.extend(client.map(|problem| format!("{what}: {problem}")));
+        if self.client_data.is_some() && self.client.is_none() {
+            problems.push(format!(
+                "{what} has client data and is not for clients: say `.client(ClientAccess::new())`"
+            ));
+        }
         if let (None, Some(client)) = (&self.many, self.client) {
             problems.extend(client.problem_of_one().map(|problem| format!("{what}: {problem}")));
         }
@@ -308,6 +332,7 @@ impl<S: Data + Default> Options<S> {
             render: self.render.as_ref().map(|(_, id)| *id),
             flags: [self.read_only, self.llm_readable, self.llm_writable],
             client: self.client,
+            client_data: self.client_data.as_ref().map(|(_, id)| *id),
             collection: self
                 .many
                 .as_ref()
@@ -322,6 +347,7 @@ impl<S: Data + Default> Options<S> {
             llm_readable: self.llm_readable,
             llm_writable: self.llm_writable,
             client: self.client,
+            client_data: self.client_data.as_ref().map(|(project, _)| project.clone()),
             is_collection: self.many.is_some(),
             collection,
             identity,

@@ -15,7 +15,7 @@ use super::define::{Collection, Definition, Resource};
 use super::error::{ResourceError, ResourceProblem, undeclared};
 use super::key::Key;
 use crate::flow::Flow;
-use crate::projection::resource::{self, ResourceFold};
+use crate::projection::resource::{self, Family, ResourceFold};
 use crate::record::{ResourceAt, ScopeKind};
 use crate::scope::{Fields, StateProblem};
 use crate::value::Data;
@@ -137,6 +137,11 @@ impl ScopeResources {
         let def = self.declared(of)?;
         let count = self.read(|resources| self.count_in(resources, &def)).await;
         count.map_err(|error| ResourceProblem::from(error).of(&def.name))
+    }
+
+    /// A resource, or a collection, in what was read.
+    pub(crate) fn family<'a>(&self, resources: &'a ResourceFold, def: &ResourceDef) -> Option<&'a Family> {
+        resources.family(self.own_flow(), def.family())
     }
 
     /// How many instances a collection has in what was read.

@@ -390,7 +390,7 @@ async fn no_state_and_no_body_is_in_a_snapshot_that_is_not_declared_for_it() {
     let text = format!("{:?}", found.expect("readable").expect("a session"));
     assert!(!text.contains("SECRET") && !text.contains("hidden"), "{text}");
     assert!(
-        text.contains("\"n\": Number(7)") && text.contains("Collection { count: 1 }"),
+        text.contains("\"n\": Number(7)") && text.contains("Collection { count: 1, prefetched: [] }"),
         "{text}"
     );
 }

@@ -87,8 +87,8 @@ async fn a_snapshot_has_the_resources_that_clients_may_know_of() {
     let told = async |session: &str, wanted| {
         let shown = snapshot(&engine, session, wanted).await;
         let entry = |entry: ResourceEntry| match entry {
-            ResourceEntry::One => json!({}),
-            ResourceEntry::Collection { count } => json!({"count": count}),
+            ResourceEntry::One { .. } => json!({}),
+            ResourceEntry::Collection { count, .. } => json!({"count": count}),
         };
         let scopes = shown.resources.into_iter().map(|(scope, entries)| {
             let entries = entries.into_iter().map(|(name, told)| (name, entry(told)));

@@ -169,6 +169,7 @@ impl Ran {
                 content.iter().map(|part| part.as_text()).collect()
             }
             flowstate_engine::item::ItemBody::Error { code, .. } => code.clone(),
+            flowstate_engine::item::ItemBody::Status(status) => status.message.clone(),
             other => panic!("{other:?} has no text"),
         };
         let items = self.result.items.iter();

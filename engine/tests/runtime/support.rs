@@ -224,7 +224,7 @@ pub async fn snapshot(engine: &Engine, session: &str) -> Snapshot {
     let query = SnapshotQuery {
         client_data: None,
         items: Some(ItemPage {
-            hidden: true,
+            hidden: false,
             types: None,
             offset: 0,
             limit: 100,

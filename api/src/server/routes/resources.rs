@@ -1,35 +1,106 @@
-//! Resources of a session: GET a body; POST, PATCH and DELETE instances of collections.
+//! Resources of a session: GET which there are, a body, the instances of a collection; POST, PATCH and DELETE instances of collections.
 //!
-//! What follows the resource in a path is `content`, or a topic with `/content` behind it for GET and PATCH, or a topic alone for DELETE. Topics
+//! What follows the resource in a path is `content`, or a topic with `/content` behind it for GET and PATCH, or a topic alone for GET and DELETE. Topics
 //! may have slashes, so they are what is left of the path: `/content` at its end is looked for before anything is decoded, and goes first.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use flowstate_engine::InstanceQuery;
 
-use super::Segments;
+use super::{Params, Segments};
 use crate::server::Api;
 use crate::server::body::JsonObject;
 use crate::server::caller::Caller;
 use crate::server::error::ApiError;
-use crate::wire::resource::{ChangedAnswer, ContentAnswer, CreateBody, CreatedAnswer, content_of};
+use crate::wire::problem::Problem;
+use crate::wire::resource::{
+    ChangedAnswer, ContentAnswer, CreateBody, CreatedAnswer, Instance, InstancesBody, ManifestBody, content_of,
+};
 
-/// GET /api/flows/sessions/{session}/resources/{resource}/content, and the same with a topic before `content`
-pub(crate) async fn content(
+/// Instances on a page whose size is not asked for, and most of them.
+const PAGE_DEFAULT: usize = 50;
+const PAGE_MAX: usize = 200;
+
+/// GET /api/flows/sessions/{session}/manifest
+pub(crate) async fn manifest(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments(session): Segments<String>,
+) -> Result<Json<ManifestBody>, ApiError> {
+    let found = api.engine.manifest(&caller.principal, &session).await?;
+    let (flow_kind, resources) = found.ok_or(ApiError::UnknownSession(session))?;
+    Ok(Json(ManifestBody {
+        flow_kind,
+        resources: resources.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// GET /api/flows/sessions/{session}/resources/{resource}
+pub(crate) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Segments((session, resource)): Segments<(String, String)>,
+    params: Params,
+) -> Result<Json<InstancesBody>, ApiError> {
+    let mut problems = Vec::new();
+    let mut number = |name: &str, default: usize, allowed: std::ops::RangeInclusive<usize>| {
+        let Some(text) = params.text(name) else { return default };
+        let number = params.integer(name).filter(|number| allowed.contains(number));
+        number.unwrap_or_else(|| {
+            let (from, to) = (allowed.start(), allowed.end());
+            let bounds = match *to {
+                usize::MAX => format!("from {from} on"),
+                to => format!("from {from} to {to}"),
+            };
+            problems.push(Problem::new(
+                name,
+                &format!("must be a whole number {bounds}, not {text:?}"),
+            ));
+            default
+        })
+    };
+    let limit = number("limit", PAGE_DEFAULT, 1..=PAGE_MAX);
+    let offset = number("offset", 0, 0..=usize::MAX);
+    if !problems.is_empty() {
+        return Err(ApiError::Fields(problems));
+    }
+    let query = InstanceQuery {
+        prefix: params.text("topicPrefix").map(str::to_owned),
+        after: params.text("cursor").map(str::to_owned),
+        offset,
+        limit,
+    };
+    let page = api
+        .engine
+        .list_instances(&caller.principal, &session, &resource, &query)
+        .await?;
+    Ok(Json(InstancesBody::new(page, offset, limit)))
+}
+
+/// GET /api/flows/sessions/{session}/resources/{resource}/content, and the same with a topic before `content`: a body. With a topic alone: what
+/// clients see of the instance, or null.
+pub(crate) async fn get(
     State(api): State<Api>,
     caller: Caller,
     uri: Uri,
     Segments((session, resource, rest)): Segments<(String, String, String)>,
-) -> Result<Json<ContentAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
+    let (engine, principal) = (&api.engine, &caller.principal);
+    if !uri.path().ends_with("/content") {
+        let instance = engine.instance(principal, &session, &resource, &rest).await?;
+        return Ok(Json(instance.map(Instance::from)).into_response());
+    }
     let topic = of_content(&uri, rest)?;
-    let engine = &api.engine;
-    let content = engine.resource_content(&caller.principal, &session, &resource, topic.as_deref());
+    let content = engine.resource_content(principal, &session, &resource, topic.as_deref());
     let content = content.await?;
-    Ok(Json(ContentAnswer {
+    let answer = ContentAnswer {
         resource,
         topic,
         content,
-    }))
+    };
+    Ok(Json(answer).into_response())
 }
 
 /// POST /api/flows/sessions/{session}/resources/{resource}

@@ -1,21 +1,23 @@
 //! What the scopes of a session show in a snapshot: client data, and which resources clients may know of.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use flowstate_log::record::StreamId;
 use futures_util::FutureExt;
-use futures_util::future::try_join_all;
+use futures_util::future::{Either, select, try_join_all};
 use serde_json::{Map, Value};
 
 use super::{ClientDataError, ResourceEntry, Snapshot, SnapshotQuery};
+use crate::engine::instances::{self, InstanceQuery, ShownInstance, matching, projected};
 use crate::engine::place::ScopePlace;
+use crate::engine::resources::RENDER_TIME_MAX;
 use crate::error::QueryError;
-use crate::exec::Core;
+use crate::exec::{Core, panic_message};
 use crate::flow::Flow;
 use crate::flow::client_data::derive;
 use crate::principal::Principal;
-use crate::projection::resource::ResourceFold;
 use crate::projection::{SessionSummary, state};
 use crate::record::ScopeKind;
 use crate::resource::{RESOURCE_SCOPES, ResourceDef, ScopeResources};
@@ -101,18 +103,70 @@ async fn of_scope(
         };
         (shown.values, shown.errors) = derive(def, &stored, &resources, &*core.timer, wanted).await;
     }
-    if !visible.is_empty() {
-        let entry = |fold: &ResourceFold, def: &ResourceDef| match def.is_collection {
-            true => ResourceEntry::Collection {
-                count: resources.count_in(fold, def),
-            },
-            false => ResourceEntry::One,
-        };
-        let entries = resources.read(|fold| {
-            let entries = visible.iter().map(|def| (def.name.clone(), entry(fold, def)));
-            entries.collect()
-        });
-        shown.resources = entries.await?;
+    for def in visible {
+        let (entry, error) = of_resource(core, &resources, def).await?;
+        shown.errors.extend(error.map(|error| (def.name.clone(), error)));
+        shown.resources.insert(def.name.clone(), entry);
     }
     Ok(shown)
+}
+
+/// What a snapshot has of a resource, and why it lacks a body.
+async fn of_resource(
+    core: &Core,
+    resources: &ScopeResources,
+    def: &Arc<ResourceDef>,
+) -> Result<(ResourceEntry, Option<String>), QueryError> {
+    let access = def.client.unwrap_or_default();
+    let with_content = access.prefetch_content && access.read_content;
+    let body = async |key: Option<&str>| match with_content {
+        true => body(core, resources, def, key).await,
+        false => Ok(None),
+    };
+    if !def.is_collection {
+        let fields = resources.read(|fold| {
+            let instance = fold.instance(&resources.at(def, None));
+            instance.map(|instance| instance.fields.clone()).unwrap_or_default()
+        });
+        let client_data = projected(def, &fields.await?);
+        let (content, error) = match body(None).await {
+            Ok(content) => (with_content.then_some(content), None),
+            Err(error) => (None, Some(error)),
+        };
+        return Ok((ResourceEntry::One { client_data, content }, error));
+    }
+    let first = InstanceQuery {
+        limit: access.prefetch,
+        ..InstanceQuery::default()
+    };
+    let (count, (page, ..)) = resources
+        .read(|fold| (resources.count_in(fold, def), matching(resources, fold, def, &first)))
+        .await?;
+    let (mut prefetched, mut failed) = (Vec::with_capacity(page.len()), None);
+    for (key, fields) in page {
+        let content = body(Some(&key)).await.unwrap_or_else(|error| {
+            failed = Some(error);
+            None
+        });
+        prefetched.push(ShownInstance {
+            content,
+            ..instances::shown(def, key, &fields)
+        });
+    }
+    Ok((ResourceEntry::Collection { count, prefetched }, failed))
+}
+
+/// The rendered body; `Err` says why there is none. How it is rendered is not ours.
+async fn body(
+    core: &Core,
+    resources: &ScopeResources,
+    def: &ResourceDef,
+    key: Option<&str>,
+) -> Result<Option<String>, String> {
+    let rendered = AssertUnwindSafe(resources.rendered(def, key)).catch_unwind().boxed();
+    match select(rendered, core.timer.wait(RENDER_TIME_MAX)).await {
+        Either::Left((Ok(content), _)) => content.map(Option::flatten).map_err(|problem| problem.to_string()),
+        Either::Left((Err(panic), _)) => Err(format!("it panicked: {}", panic_message(&*panic))),
+        Either::Right(_) => Err(format!("it took longer than {RENDER_TIME_MAX:?}")),
+    }
 }
