@@ -1,6 +1,8 @@
 //! A Flowstate server as a value: built from flows, a model and a store; served on a socket, or used as a router.
 //! Routes are in `server`; running flows is the engine's.
 
+mod defences;
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use flowstate_log::PoisonReason;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
+use crate::server::gate::Defences;
 use crate::server::guard::Guard;
 use crate::server::settings::Settings;
 use crate::server::{Api, connection, router};
@@ -36,6 +39,7 @@ pub struct FlowStateBuilder {
     hosts: Vec<String>,
     origins: Vec<String>,
     settings: Settings,
+    defences: Defences,
 }
 
 /// Why a [`FlowState`] could not be built.
@@ -79,6 +83,7 @@ impl FlowState {
             hosts: Vec::new(),
             origins: Vec::new(),
             settings: Settings::default(),
+            defences: Defences::default(),
         }
     }
 
@@ -206,6 +211,7 @@ impl FlowStateBuilder {
         let guard = Guard {
             hosts: hosts.collect::<Result<_, _>>().map_err(BuildError::Host)?,
             origins: origins.collect::<Result<_, _>>().map_err(BuildError::Origin)?,
+            defences: Arc::new(self.defences),
         };
         let engine = self.engine.models(self.models.unwrap_or_else(Models::from_env));
         let storage = tokio::task::spawn_blocking(move || store.storage())

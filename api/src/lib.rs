@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+pub mod auth;
 pub mod cli;
 mod flow_state;
 mod server;

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use flowstate_engine::Principal;
 
 use super::error::ApiError;
+use crate::auth::Identity;
 use crate::wire::problem::Problem;
 
 /// Who calls. Put into a request's extensions by authentication; the default without it.
@@ -36,6 +37,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
+    /// The caller that was found out; `None` if the identity is none that the engine can name.
+    pub(crate) fn of(identity: &Identity) -> Option<Self> {
+        Some(Self {
+            principal: identity.principal()?,
+            proven: Some(Proven {
+                user: identity.user.clone(),
+                projects: identity.projects.clone(),
+            }),
+        })
+    }
+
     /// The user of a call that names `named`, at `path`: the proven one, which it may repeat, or else the one that it names.
     pub(crate) fn user(&self, path: &str, named: Option<String>) -> Result<Option<String>, ApiError> {
         let Some(proven) = &self.proven else { return Ok(named) };

@@ -75,6 +75,18 @@ pub(crate) enum ApiError {
     Stored(QueryError),
     /// The server is stopping.
     Stopping,
+    /// Nobody that is known here calls.
+    Unauthenticated,
+    /// Who calls could not be found out.
+    AuthenticationDown,
+    /// Only who runs the server may.
+    OperatorOnly,
+    /// A client has reached a limit of its own.
+    ClientLimit(&'static str),
+    /// The server has reached a limit of its own.
+    ServerLimit(&'static str),
+    /// The path and the query are too long.
+    UriTooLong(usize),
 }
 
 impl From<SubmitError> for ApiError {
@@ -327,6 +339,30 @@ impl From<ApiError> for Answer {
             ApiError::Resource(error) => error.into(),
             ApiError::Stored(error) => error.into(),
             ApiError::Stopping => Self::unavailable("the server is stopping: try again when it is back"),
+            ApiError::Unauthenticated => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "a valid credential is needed: send `authorization: Bearer <token>`",
+            ),
+            ApiError::AuthenticationDown => Self::unavailable("credentials can't be checked at the moment: try again"),
+            ApiError::OperatorOnly => Self::new(
+                StatusCode::FORBIDDEN,
+                "operator_only",
+                "this is for who runs the server: the credential is not theirs",
+            ),
+            ApiError::ClientLimit(what) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                format!("this client has too many {what}: try again when some have ended"),
+            ),
+            ApiError::ServerLimit(what) => {
+                Self::unavailable(format!("the server has too many {what}: try again in a moment"))
+            }
+            ApiError::UriTooLong(bytes) => Self::new(
+                StatusCode::URI_TOO_LONG,
+                "uri_too_long",
+                format!("the path and the query may have at most {bytes} bytes together"),
+            ),
         }
     }
 }
@@ -520,11 +556,12 @@ impl IntoResponse for ApiError {
         } = self.into();
         let body = ErrorBody { error, code, details };
         let mut response = (status, Json(body)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        let (name, value) = match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => (header::RETRY_AFTER, "1"),
+            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
+            _ => return response,
+        };
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
         response
     }
 }

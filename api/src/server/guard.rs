@@ -1,6 +1,6 @@
 //! Who may talk to the server from a browser: the `Host` that was asked for, the `Origin` of a page that changes something, and CORS for configured pages.
 //! A server on the loopback address is reachable from every page that the user opens; these checks are what keeps those pages out.
-//! What a body may be is in `server/body`.
+//! Whose call it is, and whether there is room for it, is in `server/gate`; what a body may be in `server/body`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,12 +14,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::gate::{self, Defences};
 
 /// Hosts and origins that were configured, besides the loopback names and the server's own page.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
     pub(crate) hosts: Vec<Host>,
     pub(crate) origins: Vec<Origin>,
+    pub(crate) defences: Arc<Defences>,
 }
 
 /// A host name or address, and a port if one is given. Compared without regard to case.
@@ -184,7 +186,7 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
     let mut response = match page {
         Page::Foreign if !request.method().is_safe() => ApiError::OriginForeign.into_response(),
         Page::Configured if is_preflight => (StatusCode::NO_CONTENT, PREFLIGHT).into_response(),
-        Page::None | Page::Own | Page::Configured | Page::Foreign => next.run(request).await,
+        Page::None | Page::Own | Page::Configured | Page::Foreign => gate::pass(&guard.defences, request, next).await,
     };
 
     if !guard.origins.is_empty() {
