@@ -47,6 +47,14 @@ struct Args {
     #[arg(long, value_name = "ORIGIN", env = "FLOWSTATE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     allow_origin: Vec<String>,
 
+    /// File of API keys: calls need one of them then. Its owner alone may read it.
+    #[arg(long, value_name = "FILE", env = "FLOWSTATE_API_KEYS")]
+    api_keys: Option<PathBuf>,
+
+    /// Serve an address that other machines can reach although nobody is asked for a credential.
+    #[arg(long, env = "FLOWSTATE_ALLOW_UNAUTHENTICATED_PUBLIC")]
+    allow_unauthenticated_public: bool,
+
     /// Model that answers where flows name none, such as openai/gpt-5-mini; without it, the built-in scripted model. Keys are read from the
     /// variables of the providers, such as OPENAI_API_KEY.
     #[arg(long, value_name = "MODEL", env = "FLOWSTATE_MODEL", value_parser = model)]

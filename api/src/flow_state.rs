@@ -5,6 +5,7 @@ mod defences;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use flowstate_log::PoisonReason;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::gate::Defences;
+use crate::server::gate::{Defences, Gate};
 use crate::server::guard::Guard;
 use crate::server::settings::Settings;
 use crate::server::{Api, connection, router};
@@ -65,6 +66,12 @@ pub enum ServeError {
     /// The address can't be listened on.
     #[error("can't listen: {0}")]
     Listen(io::Error),
+    /// The address can be reached from elsewhere, and nobody is asked for a credential.
+    #[error(
+        "{0} can be reached from other machines, and nobody is asked for a credential: call authenticate(), or allow_unauthenticated_public() \
+         if something in front of it keeps strangers out"
+    )]
+    Exposed(SocketAddr),
     /// Signals can't be received.
     #[error("signals can't be received: {0}")]
     Signals(io::Error),
@@ -108,20 +115,26 @@ impl FlowState {
                 reason = self.engine().log().poisoned() => poison = Some(reason),
             }
         };
-        self.serve_on(listener, stop).await;
+        let served = self.serve_on(listener, stop).await;
         self.close().await;
+        served?;
         poison.map_or(Ok(()), |reason| Err(ServeError::Poisoned(reason)))
     }
 
     /// Serves connections of `listener` until `stop`. Then no further one is accepted, open streams end, calls that are
     /// being answered are finished within seconds; what runs is stopped by [`FlowState::close`] only.
-    pub async fn serve_on(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    ///
+    /// Without authentication it serves on loopback only, unless [`FlowStateBuilder::allow_unauthenticated_public`] insists.
+    pub async fn serve_on(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        self.check_exposure(&listener)?;
         let stopping = &self.api.stopping;
-        let serving = connection::serve(listener, self.router(), stopping.clone());
+        let limits = Arc::clone(&self.guard.gate.limits);
+        let serving = connection::serve(listener, self.router(), limits, stopping.clone());
         tokio::join!(serving, async {
             stopping.run_until_cancelled(stop).await;
             stopping.cancel();
         });
+        Ok(())
     }
 
     /// Ends open streams, stops what runs, and closes the log. Later calls are answered 503.
@@ -211,7 +224,7 @@ impl FlowStateBuilder {
         let guard = Guard {
             hosts: hosts.collect::<Result<_, _>>().map_err(BuildError::Host)?,
             origins: origins.collect::<Result<_, _>>().map_err(BuildError::Origin)?,
-            defences: Arc::new(self.defences),
+            gate: Gate::new(self.defences),
         };
         let engine = self.engine.models(self.models.unwrap_or_else(Models::from_env));
         let storage = tokio::task::spawn_blocking(move || store.storage())

@@ -27,6 +27,7 @@ mod store;
 mod wire;
 
 pub use flow_state::{BuildError, FlowState, FlowStateBuilder, ServeError};
+pub use server::limits::Limits;
 pub use store::{Store, fjall, lsm, memory};
 
 pub use flowstate_engine as engine;

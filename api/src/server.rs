@@ -8,6 +8,7 @@ mod frames;
 pub(crate) mod gate;
 pub(crate) mod guard;
 mod lease;
+pub(crate) mod limits;
 mod routes;
 pub(crate) mod settings;
 mod sse;

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::hello_chat::hello_chat;
 use super::{Args, StoreKind};
+use crate::auth::{ApiKeyError, ApiKeys};
 use crate::signals::Signals;
-use crate::{BuildError, FlowState, FlowStateBuilder, fjall, lsm};
+use crate::{BuildError, FlowState, FlowStateBuilder, ServeError, fjall, lsm};
 
 /// Longest time from the first signal to the end of the process.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -49,6 +50,15 @@ pub(super) enum StartError {
     Flow(#[from] FlowError),
     #[error(transparent)]
     Build(BuildError),
+    #[error(
+        "{0} can be reached from other machines, and nobody is asked for a credential: name a file of keys with --api-keys or \
+         FLOWSTATE_API_KEYS, or insist with --allow-unauthenticated-public or FLOWSTATE_ALLOW_UNAUTHENTICATED_PUBLIC"
+    )]
+    Exposed(SocketAddr),
+    #[error("{0}; name another file with --api-keys or FLOWSTATE_API_KEYS")]
+    ApiKeys(#[from] ApiKeyError),
+    #[error(transparent)]
+    Serve(ServeError),
     #[error("signals can't be received: {0}")]
     Signals(io::Error),
 }
@@ -64,15 +74,18 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
         signal = signals.next() => return Ok(ExitCode::from(signal)),
     };
 
+    app.check_exposure(&listener)
+        .map_err(|_| StartError::Exposed(address))?;
     announce(address, &args, &who);
     let stop = CancellationToken::new();
     let work = async {
-        app.serve_on(listener, stop.cancelled()).await;
+        let served = app.serve_on(listener, stop.cancelled()).await;
         app.close().await;
+        served
     };
     tokio::pin!(work);
     let exit = tokio::select! {
-        () = &mut work => return Ok(ExitCode::SUCCESS),
+        served = &mut work => return served.map(|()| ExitCode::SUCCESS).map_err(StartError::Serve),
         _signal = signals.next() => ExitCode::SUCCESS,
         reason = app.engine().log().poisoned() => {
             eprintln!("flowstate: stopping, because nothing more can be stored: {reason}");
@@ -148,6 +161,14 @@ async fn build(args: &Args, models: Models, address: SocketAddr) -> Result<FlowS
         .allow_host(address.to_string());
     let builder = match args.resume {
         true => builder.resume_open_requests(),
+        false => builder,
+    };
+    let builder = match &args.api_keys {
+        Some(file) => builder.authenticate(ApiKeys::from_file(file)?),
+        None => builder,
+    };
+    let builder = match args.allow_unauthenticated_public {
+        true => builder.allow_unauthenticated_public(),
         false => builder,
     };
     let builder = args.allow_host.iter().fold(builder, FlowStateBuilder::allow_host);

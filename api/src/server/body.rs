@@ -13,12 +13,9 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::error::ApiError;
+use super::limits::Limits;
 use crate::wire::json;
 
-/// Largest body.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-/// Longest time that a body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 /// How much of the rest of a body that is too large is received, and how long: most clients read no answer before they have sent everything.
 const DISCARD_BYTES_MAX: usize = 16 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
@@ -31,8 +28,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         check_media_type(request.headers())?;
-        let bytes = received(request, Bounds::of(BODY_BYTES_MAX)).await?;
-        json::object(&bytes).map(Self).map_err(ApiError::BodyInvalid)
+        let limits = Limits::of(request.extensions());
+        let bytes = received(request, limits.body_bytes).await?;
+        json::object(&bytes, limits.json())
+            .map(Self)
+            .map_err(ApiError::BodyInvalid)
     }
 }
 
@@ -50,23 +50,12 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
     }
 }
 
-/// What a body may be.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    bytes: usize,
-}
-
-impl Bounds {
-    pub(crate) fn of(bytes: usize) -> Self {
-        Self { bytes }
-    }
-}
-
-/// The whole body.
-pub(crate) async fn received(request: Request, bounds: Bounds) -> Result<BytesMut, ApiError> {
-    check_headers(request.headers(), bounds)?;
+/// The whole body, of at most `max` bytes.
+pub(crate) async fn received(request: Request, max: usize) -> Result<BytesMut, ApiError> {
+    let time = Limits::of(request.extensions()).body_time;
+    check_headers(request.headers(), max)?;
     let mut body = request.into_body();
-    let received = timeout(BODY_TIME_MAX, receive(&mut body, bounds))
+    let received = timeout(time, receive(&mut body, max))
         .await
         .unwrap_or(Err(ApiError::BodyTooSlow));
     if matches!(received, Err(ApiError::BodyTooLarge(_))) {
@@ -75,13 +64,13 @@ pub(crate) async fn received(request: Request, bounds: Bounds) -> Result<BytesMu
     received
 }
 
-async fn receive(body: &mut Body, bounds: Bounds) -> Result<BytesMut, ApiError> {
+async fn receive(body: &mut Body, max: usize) -> Result<BytesMut, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
         let data = frame.into_data().unwrap_or_default();
-        if bytes.len() + data.len() > bounds.bytes {
-            return Err(ApiError::BodyTooLarge(bounds.bytes));
+        if bytes.len() + data.len() > max {
+            return Err(ApiError::BodyTooLarge(max));
         }
         bytes.extend_from_slice(&data);
     }
@@ -108,7 +97,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_headers(headers: &HeaderMap, bounds: Bounds) -> Result<(), ApiError> {
+fn check_headers(headers: &HeaderMap, max: usize) -> Result<(), ApiError> {
     if headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
@@ -119,8 +108,8 @@ fn check_headers(headers: &HeaderMap, bounds: Bounds) -> Result<(), ApiError> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if headers.contains_key(header::EXPECT) && announced.is_some_and(|bytes| bytes > bounds.bytes as u64) {
-        return Err(ApiError::BodyTooLarge(bounds.bytes));
+    if headers.contains_key(header::EXPECT) && announced.is_some_and(|bytes| bytes > max as u64) {
+        return Err(ApiError::BodyTooLarge(max));
     }
     Ok(())
 }

@@ -1,55 +1,74 @@
 //! Accepting connections and ending them: the bounds that a single caller meets before any route, and the orderly stop.
 //! `axum::serve` has neither a time limit for request heads nor one for the stop.
 
-use std::io;
+mod pace;
+
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-/// Most connections at once; further ones wait in the system's queue.
-const CONNECTIONS_MAX: usize = 10_000;
+use super::limits::{Client, Full, Limits, Shares};
+
 /// File descriptors that connections leave to the rest of the process: segments, the view store, the listener.
 const DESCRIPTORS_KEPT: u64 = 128;
-/// Longest time that a connection may take none of what is written to it. A reader that stalls longer resumes with a cursor.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
-/// Longest time between two requests of a connection, and for the head of a request to arrive.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
-/// Largest request head.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most connections that are told at once that there is no room; more are closed without a word.
+const REFUSALS_MAX: usize = 32;
+/// Longest time that telling so takes.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
+/// Least size of the buffer that heads and bodies are read into.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Pause after the system refused to hand out a connection (no file descriptors left, most likely).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time that open connections are given at a stop to finish what they answer.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Serves `router` until `stopping`, then lets open calls finish. Streams must end themselves when `stopping`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(connections_max()));
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, stopping: CancellationToken) {
+    let room = Shares::new(limits.connections.min(descriptors()), limits.connections_per_address);
+    let refusals = Shares::new(REFUSALS_MAX, REFUSALS_MAX);
     let mut connections = JoinSet::new();
-    while let Some(next) = stopping.run_until_cancelled(next(&listener, &slots)).await {
+    while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
         while connections.try_join_next().is_some() {}
-        match next {
-            Ok((socket, slot)) => {
-                let connection = connection(socket, router.clone(), stopping.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
-            }
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        match room.take(Some(Client::at(peer.ip()))) {
+            Ok(share) => {
+                let connection = connection(socket, peer, router.clone(), Arc::clone(&limits), stopping.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(share);
+                });
+            }
+            Err(full) => {
+                let Ok(share) = refusals.take(None) else { continue };
+                connections.spawn(async move {
+                    // Whether it is heard is up to the client.
+                    let _ = timeout(REFUSAL_TIME_MAX, refuse(socket, full)).await;
+                    drop(share);
+                });
             }
         }
     }
@@ -62,17 +81,28 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: Cance
     }
 }
 
-/// The next connection, and its place among [`CONNECTIONS_MAX`]. Cancel-safe.
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (socket, _peer) = listener.accept().await?;
-    // A token must not wait until the client has acknowledged the one before it. It fails on a connection that is gone already.
-    let _ = socket.set_nodelay(true);
-    Ok((socket, slot))
+/// Answers whatever is asked with that there is no room.
+async fn refuse(mut socket: TcpStream, full: Full) {
+    let (status, code, whose) = match full {
+        Full::OfClient => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "this address"),
+        Full::OfAll => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the server"),
+    };
+    let body = format!(
+        "{{\"error\":\"{whose} has too many connections: try again when some have ended\",\"code\":\"{code}\"}}"
+    );
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = socket.write_all(answer.as_bytes()).await;
+    let _ = socket.shutdown().await;
+    // A socket that is closed with unread bytes in it takes back what was written.
+    let mut unread = [0; 4096];
+    while socket.read(&mut unread).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
 /// How many connections the process has descriptors for, after it asked for as many as it may have.
-fn connections_max() -> usize {
+fn descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -84,20 +114,32 @@ fn connections_max() -> usize {
     };
     // `None` is no limit. At least one connection, however few there are.
     let for_connections = limit.map_or(u64::MAX, |limit| limit.saturating_sub(DESCRIPTORS_KEPT).max(1));
-    usize::try_from(for_connections)
-        .unwrap_or(usize::MAX)
-        .min(CONNECTIONS_MAX)
+    usize::try_from(for_connections).unwrap_or(usize::MAX)
 }
 
-async fn connection(socket: TcpStream, router: Router, stopping: CancellationToken) {
-    let service = TowerToHyperService::new(router);
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Arc<Limits>,
+    stopping: CancellationToken,
+) {
+    // A token must not wait until the client has acknowledged the one before it. It fails on a connection that is gone already.
+    let _ = socket.set_nodelay(true);
+    let service = Calls {
+        router: TowerToHyperService::new(router),
+        peer,
+    };
     let mut socket = TimeoutStream::new(socket);
-    socket.set_write_timeout(Some(WRITE_TIME_MAX));
+    socket.set_write_timeout(Some(limits.write_time));
+    let (socket, timer) = pace::pair(Box::pin(socket), limits.head_time);
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(socket)), service);
+        .timer(timer)
+        .header_read_timeout(limits.idle_time)
+        .max_headers(limits.headers)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let ended = match stopping.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,
@@ -108,5 +150,22 @@ async fn connection(socket: TcpStream, router: Router, stopping: CancellationTok
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// The routes, told where each call comes from.
+struct Calls {
+    router: TowerToHyperService<Router>,
+    peer: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for Calls {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        self.router.call(request)
     }
 }

@@ -1,89 +1,166 @@
-//! Between the guard and the routes: whose call it is.
+//! Between the guard and the routes: whether there is room for a call, and whose it is.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use flowstate_engine::Principal;
 
 use super::caller::Caller;
 use super::error::ApiError;
-use super::lease;
+use super::lease::{self, Lease};
+use super::limits::{Client, Full, Limits, Share, Shares};
 use crate::auth::{AuthError, Authenticate, Identity};
 
-/// What the server was told about its defences.
+/// What a server is told about its defences.
 #[derive(Default)]
 pub(crate) struct Defences {
     /// The first that accepts a credential says who calls; none means that nobody is asked for one.
     pub(crate) authenticators: Vec<Arc<dyn Authenticate>>,
+    pub(crate) limits: Limits,
+    /// Whether it may be reached from elsewhere although nobody is asked for a credential.
+    pub(crate) is_public: bool,
 }
 
-impl fmt::Debug for Defences {
+/// The defences of a server that runs.
+pub(crate) struct Gate {
+    authenticators: Vec<Arc<dyn Authenticate>>,
+    pub(crate) limits: Arc<Limits>,
+    is_public: bool,
+    /// Streams and long polls, from the call on.
+    streams: Arc<Shares>,
+    /// Other calls, from their head until that of the answer.
+    calls: Arc<Shares>,
+    /// The same, by who turned out to call.
+    calls_of_clients: Arc<Shares>,
+}
+
+impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authenticators = self.authenticators.len();
-        f.debug_struct("Defences")
+        f.debug_struct("Gate")
             .field("authenticators", &authenticators)
-            .finish()
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
-/// What is answered without a credential: whether the server lives, and nothing else.
+/// What is answered without a credential, and however much there is to do: whether the server lives, and nothing else.
 const OPEN: [&str; 3] = ["/livez", "/readyz", "/api/flows/healthz"];
 /// What only who runs the server is answered.
 const OPERATOR: [&str; 1] = ["/metrics"];
+/// How the paths end whose GETs stay open until something happens.
+const HELD: [&str; 2] = ["/stream", "/events"];
 
 /// Lets a call through to the routes, or answers it here.
-pub(super) async fn pass(defences: &Arc<Defences>, request: Request, next: Next) -> Response {
-    let is_open = request.method().is_safe() && OPEN.contains(&request.uri().path());
-    if is_open || defences.authenticators.is_empty() {
-        return next.run(request).await;
-    }
-    let (mut parts, body) = request.into_parts();
-    // So that nothing prints it.
-    for (name, value) in &mut parts.headers {
-        if *name == header::AUTHORIZATION || *name == header::COOKIE {
-            value.set_sensitive(true);
-        }
-    }
-    let (identity, caller) = match known(defences, &parts).await {
-        Ok(known) => known,
-        Err(error) => return error.into_response(),
-    };
-    if OPERATOR.contains(&parts.uri.path()) && !identity.is_operator {
-        return ApiError::OperatorOnly.into_response();
-    }
-    // Streams are GETs: who opened one is asked about again while it is open.
-    let head = (parts.method == Method::GET).then(|| parts.clone());
-    parts.extensions.insert(caller);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    match head {
-        Some(head) if lease::is_stream(&response) => lease::until_ended(response, Arc::clone(defences), head, identity),
-        _ => response,
+pub(super) async fn pass(gate: &Arc<Gate>, request: Request, next: Next) -> Response {
+    match gate.pass(request, next).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
     }
 }
 
-async fn known(defences: &Defences, call: &Parts) -> Result<(Identity, Caller), ApiError> {
-    let identity = defences.identity(call).await.map_err(|error| match error {
-        AuthError::Refused => ApiError::Unauthenticated,
-        AuthError::Unavailable(reason) => {
-            tracing::error!(reason, "credentials can't be checked");
-            ApiError::AuthenticationDown
+impl Gate {
+    pub(crate) fn new(defences: Defences) -> Arc<Self> {
+        let limits = defences.limits;
+        Arc::new(Self {
+            authenticators: defences.authenticators,
+            is_public: defences.is_public,
+            streams: Shares::new(limits.streams, limits.streams_per_client),
+            calls: Shares::new(limits.calls, usize::MAX),
+            calls_of_clients: Shares::new(usize::MAX, limits.calls_per_client),
+            limits: Arc::new(limits),
+        })
+    }
+
+    /// Whether strangers may reach the server.
+    pub(crate) fn may_be_public(&self) -> bool {
+        self.is_public || !self.authenticators.is_empty()
+    }
+
+    async fn pass(self: &Arc<Self>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+        let path = request.uri().path();
+        let uri_bytes = path.len() + request.uri().query().map_or(0, |query| query.len() + 1);
+        if uri_bytes > self.limits.uri_bytes {
+            return Err(ApiError::UriTooLong(self.limits.uri_bytes));
         }
-    })?;
-    match Caller::of(&identity) {
-        Some(caller) => Ok((identity, caller)),
-        None => {
+        let is_open = request.method().is_safe() && OPEN.contains(&path);
+        let is_held = request.method() == Method::GET && HELD.iter().any(|end| path.ends_with(end));
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let address = peer.map(|ConnectInfo(peer)| Client::at(peer.ip()));
+        request.extensions_mut().insert(Arc::clone(&self.limits));
+        if is_open {
+            return Ok(next.run(request).await);
+        }
+        let _room = match is_held {
+            true => None,
+            false => Some(self.calls.take(None).map_err(|full| refusal(full, "calls"))?),
+        };
+        let (mut parts, body) = request.into_parts();
+        let known = self.known(&mut parts).await?;
+        let client = known.as_ref().map(|(_, principal)| Client::Known(principal.clone()));
+        let (_call, stream) = self.shares(is_held, client.or(address))?;
+        // Who opened a stream is asked about again while it is open.
+        let lease = match (known, is_held) {
+            (Some((identity, _)), true) => Some(Lease::new(Arc::clone(self), parts.clone(), identity)),
+            _ => None,
+        };
+        let response = next.run(Request::from_parts(parts, body)).await;
+        Ok(match lease::is_stream(&response) {
+            true => lease::hold(response, stream, lease),
+            false => response,
+        })
+    }
+
+    /// What the call takes of what is shared: as a call, or as a stream.
+    fn shares(&self, is_held: bool, client: Option<Client>) -> Result<(Option<Share>, Option<Share>), ApiError> {
+        if is_held {
+            let stream = self.streams.take(client).map_err(|full| refusal(full, "streams"))?;
+            return Ok((None, Some(stream)));
+        }
+        let call = self
+            .calls_of_clients
+            .take(client)
+            .map_err(|full| refusal(full, "calls"))?;
+        Ok((Some(call), None))
+    }
+
+    /// Who calls, which is left in `call` for the routes; `None` if nobody is asked.
+    async fn known(&self, call: &mut Parts) -> Result<Option<(Identity, Principal)>, ApiError> {
+        if self.authenticators.is_empty() {
+            return Ok(None);
+        }
+        // So that nothing prints it.
+        for (name, value) in &mut call.headers {
+            if *name == header::AUTHORIZATION || *name == header::COOKIE {
+                value.set_sensitive(true);
+            }
+        }
+        let identity = self.identity(call).await.map_err(|error| match error {
+            AuthError::Refused => ApiError::Unauthenticated,
+            AuthError::Unavailable(reason) => {
+                tracing::error!(reason, "credentials can't be checked");
+                ApiError::AuthenticationDown
+            }
+        })?;
+        let Some(caller) = Caller::of(&identity) else {
             let problem = identity.problem().unwrap_or_default();
             tracing::warn!(problem, "a credential names nobody that can be served");
-            Err(ApiError::Unauthenticated)
+            return Err(ApiError::Unauthenticated);
+        };
+        if OPERATOR.contains(&call.uri.path()) && !identity.is_operator {
+            return Err(ApiError::OperatorOnly);
         }
+        let principal = caller.principal.clone();
+        call.extensions.insert(caller);
+        Ok(Some((identity, principal)))
     }
-}
 
-impl Defences {
     /// Who calls, as the first says that accepts the credential.
     pub(super) async fn identity(&self, call: &Parts) -> Result<Identity, AuthError> {
         let mut refusal = AuthError::Refused;
@@ -95,5 +172,12 @@ impl Defences {
             }
         }
         Err(refusal)
+    }
+}
+
+fn refusal(full: Full, of: &'static str) -> ApiError {
+    match full {
+        Full::OfClient => ApiError::ClientLimit(of),
+        Full::OfAll => ApiError::ServerLimit(of),
     }
 }

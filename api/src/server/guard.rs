@@ -14,14 +14,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
-use super::gate::{self, Defences};
+use super::gate::{self, Gate};
 
 /// Hosts and origins that were configured, besides the loopback names and the server's own page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) hosts: Vec<Host>,
     pub(crate) origins: Vec<Origin>,
-    pub(crate) defences: Arc<Defences>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// A host name or address, and a port if one is given. Compared without regard to case.
@@ -167,7 +167,7 @@ const PREFLIGHT: [(HeaderName, &str); 3] = [
     ),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "content-type, accept, last-event-id, x-tenant-id, authorization",
+        "content-type, accept, last-event-id, x-tenant-id, authorization, idempotency-key",
     ),
     (header::ACCESS_CONTROL_MAX_AGE, "600"),
 ];
@@ -186,7 +186,7 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
     let mut response = match page {
         Page::Foreign if !request.method().is_safe() => ApiError::OriginForeign.into_response(),
         Page::Configured if is_preflight => (StatusCode::NO_CONTENT, PREFLIGHT).into_response(),
-        Page::None | Page::Own | Page::Configured | Page::Foreign => gate::pass(&guard.defences, request, next).await,
+        Page::None | Page::Own | Page::Configured | Page::Foreign => gate::pass(&guard.gate, request, next).await,
     };
 
     if !guard.origins.is_empty() {

@@ -15,11 +15,10 @@ use flowstate_log::env::{Env, SystemEnv};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::sleep;
 
-use super::gate::Defences;
+use super::gate::Gate;
+use super::limits::Share;
 use crate::auth::Identity;
 
-/// Longest time between two questions whether the credential of an open stream still counts.
-const CHECK_EVERY: Duration = Duration::from_secs(15);
 const ENDED_COMMENT: &[u8] = b": the credential has ended\n\n";
 
 /// Whether this is an event stream.
@@ -28,32 +27,50 @@ pub(super) fn is_stream(response: &Response) -> bool {
     content_type.is_some_and(|text| text.starts_with(b"text/event-stream"))
 }
 
-/// The stream, which ends when the credential of `head` does. `identity` is whose it was when it was opened.
-pub(super) fn until_ended(response: Response, defences: Arc<Defences>, head: Parts, identity: Identity) -> Response {
-    let ended = Box::pin(ended(defences, head, identity));
+/// The stream, which keeps its share until its end, and ends when its lease does.
+pub(super) fn hold(response: Response, share: Option<Share>, lease: Option<Lease>) -> Response {
+    let ended: Option<Ended> = lease.map(|lease| -> Ended { Box::pin(lease.ended()) });
     response.map(|body| {
-        Body::new(Leased {
+        Body::new(Held {
             body,
-            ended: Some(ended),
+            ended,
+            _share: share,
         })
     })
 }
 
-/// Returns when the credential counts no more, or can't be checked.
-async fn ended(defences: Arc<Defences>, head: Parts, identity: Identity) {
-    let mut expires = identity.expires;
-    loop {
-        let left = expires.map_or(CHECK_EVERY, |at| at.duration_since(now()).unwrap_or_default());
-        if left.is_zero() {
-            return;
-        }
-        sleep(left.min(CHECK_EVERY)).await;
-        match defences.identity(&head).await {
-            Ok(again) if again.is_still(&identity) => expires = again.expires,
-            _ => return,
+/// By whose credential a stream was opened.
+pub(super) struct Lease {
+    gate: Arc<Gate>,
+    head: Parts,
+    identity: Identity,
+}
+
+impl Lease {
+    /// `identity` is whose credential is in `head`.
+    pub(super) fn new(gate: Arc<Gate>, head: Parts, identity: Identity) -> Self {
+        Self { gate, head, identity }
+    }
+
+    /// Returns when the credential counts no more, or can't be checked.
+    async fn ended(self) {
+        let every = self.gate.limits.credential_check;
+        let mut expires = self.identity.expires;
+        loop {
+            let left = expires.map_or(every, |at| at.duration_since(now()).unwrap_or_default());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(every)).await;
+            match self.gate.identity(&self.head).await {
+                Ok(again) if again.is_still(&self.identity) => expires = again.expires,
+                _ => return,
+            }
         }
     }
 }
+
+type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn now() -> SystemTime {
     let us = u64::try_from(SystemEnv::new().now_us()).unwrap_or_default();
@@ -61,13 +78,13 @@ fn now() -> SystemTime {
 }
 
 /// A body of whole frames that is cut when `ended` is over.
-struct Leased {
+struct Held {
     body: Body,
-    /// `None` once it is over.
-    ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ended: Option<Ended>,
+    _share: Option<Share>,
 }
 
-impl HttpBody for Leased {
+impl HttpBody for Held {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -75,10 +92,8 @@ impl HttpBody for Leased {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(ended) = &mut self.ended else {
-            return Poll::Ready(None);
-        };
-        if ended.as_mut().poll(context).is_ready() {
+        let ended = self.ended.as_mut().map(|ended| ended.as_mut().poll(context));
+        if ended.is_some_and(|ended| ended.is_ready()) {
             self.ended = None;
             self.body = Body::empty();
             return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(ENDED_COMMENT)))));
@@ -91,6 +106,9 @@ impl HttpBody for Leased {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        match self.ended {
+            Some(_) => SizeHint::default(),
+            None => self.body.size_hint(),
+        }
     }
 }

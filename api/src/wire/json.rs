@@ -8,15 +8,19 @@ use serde_json::{Map, Value};
 
 use super::problem::excerpt;
 
-/// Deepest nesting of a body.
-pub(crate) const DEPTH_MAX: usize = 64;
-/// Most keys in one object of a body.
-pub(crate) const KEYS_MAX: usize = 10_000;
+/// How deep and how wide a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Deepest nesting; no more than serde_json goes, which is 127 levels.
+    pub(crate) depth: usize,
+    /// Most keys in one object.
+    pub(crate) keys: usize,
+}
 
 /// The object that `body` is. The error says what is wrong and at which line and column.
-pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
+pub(crate) fn object(body: &[u8], bounds: Bounds) -> Result<Map<String, Value>, String> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = Strict { depth: 0 }
+    let value = Strict { depth: 0, bounds }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|error| format!("the body is not one valid JSON object: {error}"))?;
@@ -41,14 +45,19 @@ pub(crate) fn type_name(value: &Value) -> &'static str {
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
+    bounds: Bounds,
 }
 
 impl Strict {
     fn inside<E: Error>(self) -> Result<Self, E> {
-        if self.depth == DEPTH_MAX {
-            return Err(E::custom(format_args!("more than {DEPTH_MAX} levels of nesting")));
+        let max = self.bounds.depth;
+        if self.depth >= max {
+            return Err(E::custom(format_args!("more than {max} levels of nesting")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -114,10 +123,9 @@ impl<'de> Visitor<'de> for Strict {
                     excerpt(&key)
                 )));
             }
-            if object.len() == KEYS_MAX {
-                return Err(A::Error::custom(format_args!(
-                    "more than {KEYS_MAX} keys in one object"
-                )));
+            let max = self.bounds.keys;
+            if object.len() >= max {
+                return Err(A::Error::custom(format_args!("more than {max} keys in one object")));
             }
             object.insert(key, entries.next_value_seed(inside)?);
         }
@@ -128,6 +136,17 @@ impl<'de> Visitor<'de> for Strict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DEPTH_MAX: usize = 64;
+    const KEYS_MAX: usize = 10_000;
+
+    fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
+        let bounds = Bounds {
+            depth: DEPTH_MAX,
+            keys: KEYS_MAX,
+        };
+        super::object(body, bounds)
+    }
 
     #[test]
     fn a_plain_object_is_read_as_serde_json_reads_it() {

@@ -7,17 +7,13 @@ use flowstate_engine::voice::{TranscribeError, TranscriptionRequest};
 
 use super::Params;
 use crate::server::Api;
-use crate::server::body::{self, Bounds};
+use crate::server::body;
 use crate::server::caller::Caller;
 use crate::server::error::ApiError;
+use crate::server::limits::Limits;
 use crate::wire::json;
 use crate::wire::problem::Problem;
 use crate::wire::voice::{MEDIA_TYPE_DEFAULT, TranscribeBody, TranscriptionBody};
-
-/// Largest sound, in bytes.
-const AUDIO_BYTES_MAX: usize = 25 << 20;
-/// Largest body: base64 has four bytes for three, and there are other fields.
-const BODY_BYTES_MAX: usize = 34 << 20;
 
 /// POST /api/flows/transcribe: a JSON object with the sound in base64, or the sound itself with the rest in the query.
 pub(crate) async fn transcribe(
@@ -32,10 +28,11 @@ pub(crate) async fn transcribe(
         .and_then(|value| value.to_str().ok());
     let media_type = media_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     let requires_user = caller.proven.is_none();
+    let limits = Limits::of(request.extensions());
     let asked = match media_type.as_deref() {
         Some("application/json") => {
-            let bytes = body::received(request, Bounds::of(BODY_BYTES_MAX)).await?;
-            let fields = json::object(&bytes).map_err(ApiError::BodyInvalid)?;
+            let bytes = body::received(request, limits.sound_json_bytes()).await?;
+            let fields = json::object(&bytes, limits.json()).map_err(ApiError::BodyInvalid)?;
             TranscribeBody::from_fields(fields, requires_user).map_err(ApiError::Fields)?
         }
         other => {
@@ -45,7 +42,7 @@ pub(crate) async fn transcribe(
                 return Err(ApiError::Fields(vec![Problem::new("userId", what)]));
             }
             let media_type = other.unwrap_or(MEDIA_TYPE_DEFAULT).to_owned();
-            let bytes = body::received(request, Bounds::of(AUDIO_BYTES_MAX)).await?;
+            let bytes = body::received(request, limits.sound_bytes).await?;
             TranscribeBody {
                 user_id,
                 model: params.text("model").map(str::to_owned),
@@ -61,8 +58,8 @@ pub(crate) async fn transcribe(
     if asked.sound.audio.is_empty() {
         return Err(TranscribeError::NoAudio.into());
     }
-    if asked.sound.audio.len() > AUDIO_BYTES_MAX {
-        return Err(ApiError::BodyTooLarge(AUDIO_BYTES_MAX));
+    if asked.sound.audio.len() > limits.sound_bytes {
+        return Err(ApiError::BodyTooLarge(limits.sound_bytes));
     }
     let model = asked
         .model
