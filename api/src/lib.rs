@@ -21,6 +21,8 @@
 pub mod auth;
 pub mod cli;
 mod flow_state;
+#[cfg(doctest)]
+mod guide;
 mod server;
 mod signals;
 mod store;

@@ -9,6 +9,7 @@ pub(crate) mod gate;
 pub(crate) mod guard;
 mod lease;
 pub(crate) mod limits;
+pub(crate) mod paths;
 mod routes;
 pub(crate) mod settings;
 mod sse;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
 use self::guard::Guard;
+use self::paths::Paths;
 use self::routes::{actions, flows, requests, resources, sessions, streams, voice};
 use self::settings::Settings;
 
@@ -38,8 +40,8 @@ pub(crate) struct Api {
 }
 
 /// The routes under `/api/flows`. Names that are fixed go before those that vary, so no flow can be called as they are.
-fn flows_routes() -> Router<Api> {
-    Router::new()
+fn flows_routes() -> Paths<Api> {
+    Paths::new()
         .route("/", get(flows::list))
         .route("/capabilities", get(flows::capabilities))
         .route("/transcribe", post(voice::transcribe))
@@ -75,13 +77,19 @@ fn flows_routes() -> Router<Api> {
         )
 }
 
-/// All routes, behind the guard.
-pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
-    Router::new()
+/// All paths. Each is in `api/tests/matrix.rs`, with what every kind of caller is answered.
+pub(crate) fn paths() -> Paths<Api> {
+    Paths::new()
         .nest("/api/flows", flows_routes())
         // What a client makes of it that is told that the API is at `/api`.
         .nest("/api/api/flows", flows_routes())
         .merge(ui::routes())
+}
+
+/// All routes, behind the guard.
+pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
+    paths()
+        .router()
         .fallback(async |uri: Uri| ApiError::NoRoute(uri.path().to_owned()))
         .method_not_allowed_fallback(async |method: Method| ApiError::MethodNotAllowed(method))
         .layer(from_fn_with_state(guard, guard::check))

@@ -31,6 +31,11 @@ impl FlowStateBuilder {
 }
 
 impl FlowState {
+    /// The templates of all paths that are served, such as `/api/flows/sessions/{session}`: for whoever puts something in front of them.
+    pub fn paths() -> Vec<String> {
+        crate::server::paths().templates()
+    }
+
     /// Refuses an address that strangers can reach if everybody may do everything.
     pub(crate) fn check_exposure(&self, listener: &TcpListener) -> Result<(), ServeError> {
         let address = listener.local_addr().map_err(ServeError::Listen)?;

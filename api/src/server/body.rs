@@ -1,6 +1,8 @@
 //! Reading the body of a POST: content type, size, time, and that it is one JSON object.
 //! Which fields it has is in `wire/action`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +21,47 @@ use crate::wire::json;
 /// How much of the rest of a body that is too large is received, and how long: most clients read no answer before they have sent everything.
 const DISCARD_BYTES_MAX: usize = 16 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The memory that bodies may take while they arrive, all together.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    max: usize,
+    bytes: AtomicUsize,
+}
+
+/// What one body takes of it; given back when it is dropped.
+struct Taken {
+    of: Option<Arc<Arriving>>,
+    bytes: usize,
+}
+
+impl Arriving {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            bytes: AtomicUsize::new(0),
+        })
+    }
+}
+
+impl Taken {
+    fn more(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let Some(of) = &self.of else { return Ok(()) };
+        self.bytes += bytes;
+        match of.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= of.max {
+            true => Ok(()),
+            false => Err(ApiError::ServerLimit("bytes of bodies on their way")),
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(of) = &self.of {
+            of.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
 
 /// A body that is one JSON object.
 pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
@@ -54,8 +97,12 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
 pub(crate) async fn received(request: Request, max: usize) -> Result<BytesMut, ApiError> {
     let time = Limits::of(request.extensions()).body_time;
     check_headers(request.headers(), max)?;
+    let taken = Taken {
+        of: request.extensions().get::<Arc<Arriving>>().cloned(),
+        bytes: 0,
+    };
     let mut body = request.into_body();
-    let received = timeout(time, receive(&mut body, max))
+    let received = timeout(time, receive(&mut body, max, taken))
         .await
         .unwrap_or(Err(ApiError::BodyTooSlow));
     if matches!(received, Err(ApiError::BodyTooLarge(_))) {
@@ -64,7 +111,7 @@ pub(crate) async fn received(request: Request, max: usize) -> Result<BytesMut, A
     received
 }
 
-async fn receive(body: &mut Body, max: usize) -> Result<BytesMut, ApiError> {
+async fn receive(body: &mut Body, max: usize, mut taken: Taken) -> Result<BytesMut, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
@@ -72,6 +119,7 @@ async fn receive(body: &mut Body, max: usize) -> Result<BytesMut, ApiError> {
         if bytes.len() + data.len() > max {
             return Err(ApiError::BodyTooLarge(max));
         }
+        taken.more(data.len())?;
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)

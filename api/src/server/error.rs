@@ -27,7 +27,7 @@ pub(crate) enum ApiError {
     HostMissing,
     /// The call is for a host that this server does not answer for.
     HostForeign(String),
-    /// A page of another site posts, or changes something otherwise.
+    /// A page of another site calls.
     OriginForeign,
     /// The body is not declared as JSON.
     ContentType,
@@ -278,7 +278,7 @@ impl From<ApiError> for Answer {
             ApiError::OriginForeign => Self::new(
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
-                "pages of another origin may not change anything here; allow theirs with --allow-origin or FLOWSTATE_ALLOW_ORIGIN",
+                "pages of another origin may not call this server; allow theirs with --allow-origin or FLOWSTATE_ALLOW_ORIGIN",
             ),
             ApiError::ContentType => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::Principal;
 
+use super::body::Arriving;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::lease::{self, Lease};
@@ -38,6 +39,7 @@ pub(crate) struct Gate {
     calls: Arc<Shares>,
     /// The same, by who turned out to call.
     calls_of_clients: Arc<Shares>,
+    bodies: Arc<Arriving>,
 }
 
 impl fmt::Debug for Gate {
@@ -74,6 +76,7 @@ impl Gate {
             streams: Shares::new(limits.streams, limits.streams_per_client),
             calls: Shares::new(limits.calls, usize::MAX),
             calls_of_clients: Shares::new(usize::MAX, limits.calls_per_client),
+            bodies: Arriving::new(limits.bodies_bytes),
             limits: Arc::new(limits),
         })
     }
@@ -94,6 +97,7 @@ impl Gate {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let address = peer.map(|ConnectInfo(peer)| Client::at(peer.ip()));
         request.extensions_mut().insert(Arc::clone(&self.limits));
+        request.extensions_mut().insert(Arc::clone(&self.bodies));
         if is_open {
             return Ok(next.run(request).await);
         }

@@ -1,4 +1,4 @@
-//! Who may talk to the server from a browser: the `Host` that was asked for, the `Origin` of a page that changes something, and CORS for configured pages.
+//! Who may talk to the server from a browser: the `Host` that was asked for, the `Origin` of a page that calls, and CORS for configured pages.
 //! A server on the loopback address is reachable from every page that the user opens; these checks are what keeps those pages out.
 //! Whose call it is, and whether there is room for it, is in `server/gate`; what a body may be in `server/body`.
 
@@ -130,7 +130,10 @@ impl Guard {
     /// The page on whose behalf the call comes.
     fn page(&self, headers: &HeaderMap, host: &Host) -> Page {
         if !headers.contains_key(header::ORIGIN) {
-            return Page::None;
+            let says = |name, value| only(headers, HeaderName::from_static(name)) == Some(value);
+            // An image, a script, a frame of another site: a page that may call sends its origin, and links are followed.
+            let is_embedded = says("sec-fetch-site", "cross-site") && !says("sec-fetch-mode", "navigate");
+            return if is_embedded { Page::Foreign } else { Page::None };
         }
         match only(headers, header::ORIGIN).and_then(|origin| origin.parse::<Origin>().ok()) {
             Some(origin) if self.origins.contains(&origin) => Page::Configured,
@@ -183,12 +186,20 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
 
+    // What has a length too may have been cut elsewhere by another server in front. The HTTP library takes the chunks, and does not tell that there
+    // was a length; what comes behind is not looked at.
+    let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+
     let mut response = match page {
-        Page::Foreign if !request.method().is_safe() => ApiError::OriginForeign.into_response(),
+        Page::Foreign if request.method() != Method::OPTIONS => ApiError::OriginForeign.into_response(),
         Page::Configured if is_preflight => (StatusCode::NO_CONTENT, PREFLIGHT).into_response(),
         Page::None | Page::Own | Page::Configured | Page::Foreign => gate::pass(&guard.gate, request, next).await,
     };
 
+    if is_last {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     if !guard.origins.is_empty() {
         let headers = response.headers_mut();
         headers.append(header::VARY, HeaderValue::from_static("origin"));

@@ -22,6 +22,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Largest sound that is to be written down, in bytes: 25 MiB. More is answered 413.
     pub sound_bytes: usize,
+    /// Most bytes of bodies that have not arrived in full, of all calls together: 256 MiB. More is answered 503.
+    pub bodies_bytes: usize,
     /// Longest time that a body may take to arrive: 15 s. More is answered 408.
     pub body_time: Duration,
     /// Longest path and query together, in bytes: 8 KiB. More is answered 414.
@@ -61,6 +63,7 @@ impl Default for Limits {
         Self {
             body_bytes: 1 << 20,
             sound_bytes: 25 << 20,
+            bodies_bytes: 256 << 20,
             body_time: Duration::from_secs(15),
             uri_bytes: 8 << 10,
             head_bytes: 16 << 10,

@@ -1,19 +1,20 @@
 //! The built-in page: three files, compiled in. What they hold is in `ui/`.
 
-use axum::Router;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+
+use super::paths::Paths;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The routes of the page.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Paths<S> {
     let html = include_bytes!("../../ui/index.html");
     let script = include_bytes!("../../ui/app.js");
     let style = include_bytes!("../../ui/style.css");
-    Router::new()
+    Paths::new()
         .route("/", get(async || file("text/html; charset=utf-8", html)))
         .route("/app.js", get(async || file("text/javascript; charset=utf-8", script)))
         .route("/style.css", get(async || file("text/css; charset=utf-8", style)))

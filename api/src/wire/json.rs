@@ -24,10 +24,52 @@ pub(crate) fn object(body: &[u8], bounds: Bounds) -> Result<Map<String, Value>, 
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|error| format!("the body is not one valid JSON object: {error}"))?;
+    if let Some(integer) = altered_integer(body) {
+        return Err(format!(
+            "the integer {:?} can't be kept as it is: send it as a string",
+            excerpt(&String::from_utf8_lossy(integer))
+        ));
+    }
     match value {
         Value::Object(fields) => Ok(fields),
         other => Err(format!("the body must be a JSON object, not {}", type_name(&other))),
     }
+}
+
+/// An integer of valid JSON that has more than 64 bits: it would silently become the nearest float.
+fn altered_integer(json: &[u8]) -> Option<&[u8]> {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'0'..=b'9' | b'-')) {
+        rest = &rest[at..];
+        let bytes = match rest[0] {
+            b'"' => text_bytes(rest),
+            _ => rest.iter().take_while(|byte| is_part(byte)).count(),
+        };
+        let (token, after) = rest.split_at(bytes);
+        let is_integer = token[0] != b'"' && !token.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+        if is_integer && bytes > LONGEST_EXACT && !is_exact(token) {
+            return Some(token);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// So many digits always fit.
+const LONGEST_EXACT: usize = 18;
+
+fn is_exact(integer: &[u8]) -> bool {
+    str::from_utf8(integer).is_ok_and(|text| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
+}
+
+/// The length of the text that `json` begins with, its quotes included.
+fn text_bytes(json: &[u8]) -> usize {
+    let mut at = 1;
+    while at < json.len() && json[at] != b'"' {
+        at += 1 + usize::from(json[at] == b'\\');
+    }
+    (at + 1).min(json.len())
 }
 
 /// What a value is, in words that fit after "must be … , not".
@@ -178,6 +220,29 @@ mod tests {
             assert!(error.contains(says), "{body:?}: {error}");
         }
         assert!(object(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn integers_are_kept_exactly_or_refused() {
+        for body in [
+            "{\"a\":18446744073709551615,\"b\":-9223372036854775808}",
+            "{\"a\":1e30,\"b\":123456789012345678901234567890.5,\"c\":-1E+25}",
+            "{\"18446744073709551616\":\"\\\"18446744073709551616\\\\\",\"b\":[0,-0]}",
+        ] {
+            assert!(object(body.as_bytes()).is_ok(), "{body}");
+        }
+        for integer in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "123456789012345678901234567890",
+        ] {
+            for body in [format!("{{\"a\":{integer}}}"), format!("{{\"a\\\\\":[1,{integer} ]}}")] {
+                let error = object(body.as_bytes()).unwrap_err();
+                assert!(error.contains(integer) && error.contains("string"), "{body}: {error}");
+            }
+        }
+        let long = format!("{{\"a\":{}}}", "9".repeat(300));
+        assert!(object(long.as_bytes()).unwrap_err().len() < 400);
     }
 
     #[test]
