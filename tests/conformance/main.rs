@@ -1,0 +1,190 @@
+//! The contract's checks as cases in files, against the server as a process, over a socket, on a folder.
+
+mod abandon;
+mod call;
+mod case;
+mod judge;
+mod matcher;
+mod perform;
+mod servers;
+mod spoil;
+mod stream;
+mod suite;
+mod values;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstate_tests::http::PATIENCE;
+use tokio::sync::{OnceCell, Semaphore};
+
+use self::judge::judge;
+use self::perform::perform;
+use self::servers::Servers;
+use self::suite::Suite;
+use self::values::Results;
+
+/// Checks that the server does not pass yet, and why. One that passes must leave this list.
+const PENDING: &[(u32, &str)] = &[
+    (2, "there is no GET /capabilities"),
+    (16, "there is no GET /sessions/{session}/requests"),
+    (48, "there is no GET /sessions/{session}/requests"),
+    (55, "there is no GET /sessions/{session}/requests"),
+    (
+        73,
+        "work beside the main chain is not told by a status with blocked:false",
+    ),
+    (75, "there is no POST /{kind}/sessions"),
+    (76, "there is no POST /{kind}/sessions"),
+    (77, "there is no POST /{kind}/sessions"),
+    (80, "there is no DELETE /sessions/{session}"),
+    (81, "there is no PATCH /sessions/{session}/metadata"),
+    (89, "there is no GET /sessions/{session}/requests"),
+    (90, "there is no GET /sessions/{session}/requests"),
+    (91, "there is no POST /{kind}/sessions"),
+    (97, "there is no GET /sessions/{session}/resources/{collection}"),
+    (98, "there is no GET /sessions/{session}/resources/{collection}/{topic}"),
+    (99, "there is no POST /transcribe"),
+    (100, "there is no POST /transcribe"),
+    (102, "there is no GET /users/{user}/stream"),
+    (104, "there is no POST /{kind}/requests/{request}/abort"),
+    (105, "there is no GET /{kind}/requests/{request}/status"),
+    (
+        106,
+        "there is no POST /{kind}/sessions/{session}/requests/{request}/retry",
+    ),
+];
+
+/// Longest wait for anything in a case that is not expected to pass.
+const PENDING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many cases run at once, besides the slow ones.
+const SIDE_BY_SIDE: usize = 12;
+
+/// What came of a case.
+struct Outcome {
+    check: u32,
+    title: String,
+    results: Result<Results, String>,
+}
+
+/// Why a check is not expected to pass.
+fn pending(check: u32) -> Option<&'static str> {
+    let entry = PENDING.iter().find(|(number, _)| *number == check);
+    entry.map(|(_, reason)| *reason)
+}
+
+fn suite() -> Suite {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
+    Suite::read(&folder).unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
+}
+
+/// Runs all cases, once for all tests.
+async fn outcomes() -> &'static (Suite, Vec<Outcome>) {
+    static OUTCOMES: OnceCell<(Suite, Vec<Outcome>)> = OnceCell::const_new();
+    OUTCOMES.get_or_init(run).await
+}
+
+async fn run() -> (Suite, Vec<Outcome>) {
+    let suite = Arc::new(suite());
+    let servers = tokio::task::spawn_blocking(Servers::start);
+    let servers = Arc::new(servers.await.expect("servers"));
+    let side_by_side = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+    let numbers: Vec<u32> = suite.cases().map(|(_, case)| case.check).collect();
+    let only = std::env::var("FLOWSTATE_CONFORMANCE_ONLY").ok().map(|list| {
+        let list = list.split(',').map(|number| number.parse().expect("numbers of checks"));
+        list.collect::<Vec<u32>>()
+    });
+    let numbers = numbers
+        .into_iter()
+        .filter(|number| only.as_ref().is_none_or(|only| only.contains(number)));
+    let tasks = numbers.map(|number| {
+        let (suite, servers, side_by_side) = (Arc::clone(&suite), Arc::clone(&servers), Arc::clone(&side_by_side));
+        tokio::spawn(async move {
+            let (section, case) = suite.cases().find(|(_, case)| case.check == number).expect("a case");
+            let _turn = match case.slow {
+                true => None,
+                false => Some(side_by_side.acquire().await.expect("a turn")),
+            };
+            let servers = match case.own_server {
+                true => {
+                    let own = tokio::task::spawn_blocking(move || servers.own());
+                    Arc::new(own.await.expect("a server"))
+                }
+                false => servers,
+            };
+            let patience = match pending(number) {
+                Some(_) => PENDING_PATIENCE,
+                None => PATIENCE,
+            };
+            let results = perform(section, case, servers, patience).await.and_then(|results| {
+                let failures = case.then.iter().filter_map(|matcher| judge(matcher, &results).err());
+                let failures: Vec<String> = failures.collect();
+                match failures.is_empty() {
+                    true => Ok(results),
+                    false => Err(failures.join("\n  ")),
+                }
+            });
+            Outcome {
+                check: number,
+                title: format!("{}: {}", section.section, case.title),
+                results,
+            }
+        })
+    });
+    let mut outcomes = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        outcomes.push(task.await.expect("a case"));
+    }
+    (Arc::into_inner(suite).expect("the cases have ended"), outcomes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_conforms() {
+    let (_, outcomes) = outcomes().await;
+    let mut report = String::new();
+    for Outcome { check, title, results } in outcomes {
+        match (results, pending(*check)) {
+            (Ok(_), None) => {}
+            (Err(why), Some(reason)) => eprintln!("check {check} is pending ({reason}): {why}"),
+            (Ok(_), Some(_)) => drop(writeln!(
+                report,
+                "check {check} passes: take it off the list of those that do not"
+            )),
+            (Err(why), None) => drop(writeln!(report, "check {check} ({title}) fails:\n  {why}")),
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_matcher_can_fail() {
+    let (suite, outcomes) = outcomes().await;
+    let mut report = String::new();
+    let passed = outcomes
+        .iter()
+        .filter_map(|outcome| Some((outcome.check, outcome.results.as_ref().ok()?)));
+    for (check, results) in passed {
+        let (_, case) = suite.cases().find(|(_, case)| case.check == check).expect("a case");
+        for what in spoil::blind(&case.then, results) {
+            let _ = writeln!(
+                report,
+                "check {check} does not notice that what it has got is spoilt: {what}"
+            );
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+#[test]
+fn pending_checks_are_in_the_contract_once() {
+    let mut numbers: Vec<u32> = PENDING.iter().map(|(number, _)| *number).collect();
+    let count = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count);
+    assert!(numbers.iter().all(|number| (1..=suite::CHECKS).contains(number)));
+    assert!(PENDING.iter().all(|(_, why)| !why.is_empty()));
+}
