@@ -28,33 +28,13 @@ use self::values::Results;
 
 /// Checks that the server does not pass yet, and why. One that passes must leave this list.
 const PENDING: &[(u32, &str)] = &[
-    (2, "there is no GET /capabilities"),
-    (16, "there is no GET /sessions/{session}/requests"),
-    (48, "there is no GET /sessions/{session}/requests"),
-    (55, "there is no GET /sessions/{session}/requests"),
     (
         73,
         "work beside the main chain is not told by a status with blocked:false",
     ),
-    (75, "there is no POST /{kind}/sessions"),
-    (76, "there is no POST /{kind}/sessions"),
-    (77, "there is no POST /{kind}/sessions"),
-    (80, "there is no DELETE /sessions/{session}"),
-    (81, "there is no PATCH /sessions/{session}/metadata"),
-    (89, "there is no GET /sessions/{session}/requests"),
-    (90, "there is no GET /sessions/{session}/requests"),
-    (91, "there is no POST /{kind}/sessions"),
+    (75, "a session that is made has version 1, and the contract says 0"),
     (97, "there is no GET /sessions/{session}/resources/{collection}"),
     (98, "there is no GET /sessions/{session}/resources/{collection}/{topic}"),
-    (99, "there is no POST /transcribe"),
-    (100, "there is no POST /transcribe"),
-    (102, "there is no GET /users/{user}/stream"),
-    (104, "there is no POST /{kind}/requests/{request}/abort"),
-    (105, "there is no GET /{kind}/requests/{request}/status"),
-    (
-        106,
-        "there is no POST /{kind}/sessions/{session}/requests/{request}/retry",
-    ),
 ];
 
 /// Longest wait for anything in a case that is not expected to pass.
