@@ -51,9 +51,26 @@ struct Outcome {
 }
 
 /// Why a check is not expected to pass.
-fn pending(check: u32) -> Option<&'static str> {
-    let entry = PENDING.iter().find(|(number, _)| *number == check);
+fn reason<'a>(check: u32, pending: &[(u32, &'a str)]) -> Option<&'a str> {
+    let entry = pending.iter().find(|(number, _)| *number == check);
     entry.map(|(_, reason)| *reason)
+}
+
+/// What is not as expected: a check that fails, or one that passes although it is on the list of those that do not.
+fn wrong<'a>(outcomes: impl Iterator<Item = (u32, &'a str, Result<(), &'a str>)>, pending: &[(u32, &str)]) -> String {
+    let mut wrong = String::new();
+    for (check, title, result) in outcomes {
+        let _ = match (result, reason(check, pending)) {
+            (Ok(()), None) => Ok(()),
+            (Err(why), None) => writeln!(wrong, "check {check} ({title}) fails:\n  {why}"),
+            (Ok(()), Some(_)) => writeln!(wrong, "check {check} passes: take it off the list of those that do not"),
+            (Err(why), Some(reason)) => {
+                eprintln!("check {check} is pending ({reason}): {why}");
+                Ok(())
+            }
+        };
+    }
+    wrong
 }
 
 fn suite() -> Suite {
@@ -95,7 +112,7 @@ async fn run() -> (Suite, Vec<Outcome>) {
                 }
                 false => servers,
             };
-            let patience = match pending(number) {
+            let patience = match reason(number, PENDING) {
                 Some(_) => PENDING_PATIENCE,
                 None => PATIENCE,
             };
@@ -124,19 +141,12 @@ async fn run() -> (Suite, Vec<Outcome>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_conforms() {
     let (_, outcomes) = outcomes().await;
-    let mut report = String::new();
-    for Outcome { check, title, results } in outcomes {
-        match (results, pending(*check)) {
-            (Ok(_), None) => {}
-            (Err(why), Some(reason)) => eprintln!("check {check} is pending ({reason}): {why}"),
-            (Ok(_), Some(_)) => drop(writeln!(
-                report,
-                "check {check} passes: take it off the list of those that do not"
-            )),
-            (Err(why), None) => drop(writeln!(report, "check {check} ({title}) fails:\n  {why}")),
-        }
-    }
-    assert!(report.is_empty(), "{report}");
+    let outcomes = outcomes.iter().map(|outcome| {
+        let result = outcome.results.as_ref().map(drop).map_err(String::as_str);
+        (outcome.check, outcome.title.as_str(), result)
+    });
+    let wrong = wrong(outcomes, PENDING);
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,6 +166,15 @@ async fn every_matcher_can_fail() {
         }
     }
     assert!(report.is_empty(), "{report}");
+}
+
+#[test]
+fn what_fails_is_told_and_what_passes_is_not_pending() {
+    let told = |result, pending: &[(u32, &str)]| wrong([(1, "t", result)].into_iter(), pending);
+    assert_eq!(told(Ok(()), &[(2, "no route")]), "");
+    assert_eq!(told(Err("why"), &[(1, "no route")]), "");
+    assert_eq!(told(Err("why"), &[]), "check 1 (t) fails:\n  why\n");
+    assert!(told(Ok(()), &[(1, "no route")]).contains("check 1 passes"));
 }
 
 #[test]

@@ -155,3 +155,34 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(text: &str) -> State {
+        let mut state = State::default();
+        for byte in text.bytes() {
+            state.bytes.push(byte);
+            state.take();
+        }
+        state
+    }
+
+    #[test]
+    fn frames_are_taken_whole_and_comments_are_none() {
+        let state =
+            taken("id: r:1\nevent: a\ndata: {\"type\":\"a\"}\n\n: ping\n\nid: r:2\ndata: x\n\nid: r:3\ndata: 1\n");
+        assert_eq!((state.frames.len(), state.comments), (2, 1));
+        let expected = json!({"id": "r:1", "event": "a", "data": {"type": "a"}, "raw": "id: r:1\nevent: a\ndata: {\"type\":\"a\"}\n\n"});
+        assert_eq!(state.frames[0], expected);
+        assert_eq!(
+            (&state.frames[1]["event"], &state.frames[1]["data"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(state.shown()["rest"], "id: r:3\ndata: 1\n");
+        assert!(state.has(&Until::Sees(json!({"type": "a"}))) && !state.has(&Until::Sees(json!({"type": "b"}))));
+        assert!(state.has(&Until::Frames(2)) && !state.has(&Until::Frames(3)) && !state.has(&Until::End));
+        assert!(state.has(&Until::Comments(1)) && !state.has(&Until::Comments(2)));
+    }
+}

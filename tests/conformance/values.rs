@@ -110,3 +110,49 @@ pub(crate) fn encoded(text: &str) -> String {
     };
     text.bytes().map(byte).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn results() -> Results {
+        match json!({"case": "c7", "n": 3, "a": {"id": "x/y", "list": [{"v": 1}, {"v": 2}, {}]}}) {
+            Value::Object(results) => results,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_a_reference_becomes_what_it_names() {
+        let given = json!({"all": "${a/list/0}", "some": "${case}-${n}", "none": "$5", "long": {"$repeat": {"text": "ab", "count": 2}}});
+        let expected = json!({"all": {"v": 1}, "some": "c7-3", "none": "$5", "long": "abab"});
+        assert_eq!(substituted(&given, &results()), Ok(expected));
+        assert_eq!(
+            text_of("/s/${a/id}?n=${n}", &results(), encoded).as_deref(),
+            Ok("/s/x%2Fy?n=3")
+        );
+        for unknown in ["${b}", "${a/none}", "x${case"] {
+            assert!(substituted(&json!(unknown), &results()).is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_star_is_every_element_that_has_the_rest() {
+        let value = json!({"list": [{"v": 1}, {}, {"v": null}], "map": {"a/b": 1}});
+        assert_eq!(places(&value, "/list/*/v"), ["/list/0/v", "/list/2/v"]);
+        assert_eq!(places(&value, "/map/*"), ["/map/a~1b"]);
+        assert_eq!(places(&value, "/none/*"), [""; 0]);
+        assert_eq!(places(&value, ""), [""]);
+    }
+
+    #[test]
+    fn more_fields_than_asked_for_are_no_matter_and_other_values_are() {
+        let value = json!({"a": {"b": 1, "c": 2}, "d": [1, 2]});
+        assert!(has_at_least(&value, &json!({"a": {"b": 1}})));
+        assert!(!has_at_least(&value, &json!({"a": {"b": 2}})));
+        assert!(!has_at_least(&value, &json!({"d": [1]})));
+        assert!(!has_at_least(&value, &json!({"e": null})));
+    }
+}

@@ -32,6 +32,7 @@ fn builder(bare: bool) -> Result<FlowStateBuilder, FlowError> {
         .flow(flows::unicode()?)
         .flow(flows::talk()?)
         .voice(VoiceProviders::scripted())
+        .transcription_model("scripted")
         .allow_origin(ORIGIN))
 }
 
