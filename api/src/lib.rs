@@ -12,7 +12,7 @@
 //! let echo = handler("echo").run(|input: String, _ctx: Ctx| async move { Ok(input) });
 //! let app = flow("echo").action("say", action(echo)).instance("default")?;
 //!
-//! let server = FlowState::builder().flow(app).store(lsm("./data")).build().await?;
+//! let server = FlowState::builder().flow(app).store(lsm("./data")).build()?;
 //! server.serve("127.0.0.1:4400").await?;
 //! # Ok(())
 //! # }
@@ -28,9 +28,9 @@ mod signals;
 mod store;
 mod wire;
 
-pub use flow_state::{BuildError, FlowState, FlowStateBuilder, ServeError};
+pub use flow_state::{BuildError, FlowState, FlowStateBuilder, Meta, ReadyError, ServeError};
 pub use server::limits::Limits;
-pub use store::{Store, fjall, lsm, memory};
+pub use store::{Profile, Slot, Store, StoreAdapter, fjall, lsm, memory};
 
 pub use flowstate_engine as engine;
 pub use flowstate_engine::model::Models;
@@ -41,3 +41,8 @@ pub use flowstate_log as log;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The guide's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/assembly.md")]
+struct Assembly;

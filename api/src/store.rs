@@ -1,99 +1,69 @@
-//! Where a server keeps everything: a folder, or memory that ends with the process. What is kept is the engine's and the log's.
+//! Where a server keeps everything. What is kept is the engine's and the log's; a store says what it can keep, and opens it.
 
-use std::path::{Path, PathBuf};
+mod local;
+mod profile;
 
-use flowstate_log::error::OpenError;
-use flowstate_log::lsm::LsmOptions;
-use flowstate_log::{Options, Storage};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
-/// A place to keep everything in.
+use flowstate_engine::EngineOpenError;
+use flowstate_log::Storage;
+use futures_util::future::BoxFuture;
+
+pub use local::{fjall, lsm, memory};
+pub(crate) use profile::{DEFAULT, Profiles, VARIABLE, choose};
+pub use profile::{Profile, Slot};
+
+/// Something that can keep what slots of a profile keep. It may be anywhere: nothing assumes a folder on this machine.
+pub trait StoreAdapter: Send + Sync + 'static {
+    /// What it is called in diagnostics.
+    fn name(&self) -> &str;
+
+    /// The slots that it can back.
+    fn slots(&self) -> &[Slot];
+
+    /// What the log of the `primary` slot is opened with. Called when the server is first needed, and again if opening failed. It is
+    /// called for the active profile only.
+    fn realise(&self) -> BoxFuture<'_, Result<Storage, EngineOpenError>>;
+
+    /// Gives back what it holds. Called once when the server is disposed of, whether or not it was ever realised.
+    fn dispose(&self) -> BoxFuture<'_, Result<(), Box<dyn Error + Send + Sync>>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A place to keep everything in. Clones are the same place.
 #[derive(Clone)]
-pub struct Store(Place);
+pub struct Store(Arc<dyn StoreAdapter>);
 
-#[derive(Clone)]
-enum Place {
-    Folder(PathBuf),
-    Tree(PathBuf),
-    Memory,
-    Storage(Storage),
-}
-
-/// Where a log of segments lies in its folder.
-const SEGMENTS: &str = "log";
-/// Where the tree lies in its folder.
-const TREE: &str = "tree";
-
-/// The log in a folder, durable: what was answered is there after a crash. The folder is made if there is none,
-/// and belongs to one process at a time.
-pub fn lsm(folder: impl AsRef<Path>) -> Store {
-    Store(Place::Folder(folder.as_ref().to_owned()))
-}
-
-/// The control, in a folder of its own: the same promises with the records in a fjall tree. Slower, and without what only files of our
-/// own give: clustering, a chain, backups, evidence of loss. For comparison.
-pub fn fjall(folder: impl AsRef<Path>) -> Store {
-    Store(Place::Tree(folder.as_ref().to_owned()))
-}
-
-/// The same log in memory, for tests and demos: gone when the process ends.
-pub fn memory() -> Store {
-    Store(Place::Memory)
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.0.name())
+    }
 }
 
 impl Store {
+    /// The store that an adapter gives.
+    pub fn new(adapter: impl StoreAdapter) -> Self {
+        Self(Arc::new(adapter))
+    }
+
     /// The log with options of the caller's own: another disk, other bounds.
     pub fn with(storage: impl Into<Storage>) -> Self {
-        Self(Place::Storage(storage.into()))
+        local::with(storage.into())
     }
 
-    /// What the log is opened with. Makes the folder; blocks.
-    pub(crate) fn storage(&self) -> Result<Storage, OpenError> {
-        match &self.0 {
-            Place::Folder(folder) => {
-                not_of_the_other(folder, TREE, "a tree: open it with fjall(), or --store fjall")?;
-                Options::in_folder(folder).map(Storage::from)
-            }
-            Place::Tree(folder) => {
-                not_of_the_other(
-                    folder,
-                    SEGMENTS,
-                    "a log of segments: open it with lsm(), or --store lsm",
-                )?;
-                Ok(LsmOptions::in_folder(folder.join(TREE)).into())
-            }
-            Place::Memory => Ok(Options::in_memory().into()),
-            Place::Storage(storage) => Ok(storage.clone()),
-        }
+    pub(crate) fn adapter(&self) -> &dyn StoreAdapter {
+        &*self.0
     }
-}
 
-/// One folder holds one store: the other kind would look as if everything were gone.
-fn not_of_the_other(folder: &Path, holds: &str, what: &str) -> Result<(), OpenError> {
-    match folder.join(holds).exists() {
-        true => Err(OpenError::Format(format!(
-            "the folder {} holds {what}",
-            folder.display()
-        ))),
-        false => Ok(()),
+    pub(crate) fn backs(&self, slot: Slot) -> bool {
+        self.0.slots().contains(&slot)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_of_one_kind_is_refused_as_the_other() {
-        let folder = std::env::temp_dir().join(format!("flowstate-store-{}", std::process::id()));
-        for (holds, wrong, right) in [
-            (SEGMENTS, fjall(&folder), lsm(&folder)),
-            (TREE, lsm(&folder), fjall(&folder)),
-        ] {
-            std::fs::create_dir_all(folder.join(holds)).expect("a folder");
-            let refused = wrong.storage().map(|_| ());
-            assert!(matches!(refused, Err(OpenError::Format(_))), "{refused:?}");
-            assert!(right.storage().is_ok());
-            std::fs::remove_dir_all(&folder).expect("it is there");
-        }
+    /// Whether both are the same place, not only alike.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -71,7 +71,7 @@ async fn router() -> Router {
         .session(has)
         .instance("default")
         .expect("a flow");
-    let router = serving(flow).build().await.expect("a server").router();
+    let router = serving(flow).build().expect("a server").router().expect("routes");
     let body = json!({"userId": "u", "requestId": "r"});
     assert_eq!(
         asked(&router, "POST", "/api/flows/f/s/actions/make", Some(body))

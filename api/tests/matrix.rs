@@ -239,7 +239,7 @@ async fn server() -> Server {
         .model(ScriptedModel::new(0))
         .store(memory())
         .authenticate(keys);
-    let router = server.build().await.expect("a server").router();
+    let router = server.build().expect("a server").router().expect("routes");
     let server = Server { router, ann, strangers };
 
     let say = r#"{"input":"hello","requestId":"r-ann"}"#;

@@ -63,7 +63,7 @@ fn say(request: &str) -> String {
 
 #[tokio::test]
 async fn every_refusal_is_json_that_says_what_is_wrong() {
-    let router = server().build().await.expect("a server").router();
+    let router = server().build().expect("a server").router().expect("routes");
     let text = ("content-type", "text/plain");
     let foreign = ("origin", "http://evil.example");
     for (method, uri, headers, body, status, code) in [
@@ -188,9 +188,9 @@ async fn a_body_may_have_one_mebibyte_whether_or_not_its_length_is_announced() {
     let router = server()
         .model(ScriptedModel::new(0))
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     let body = |bytes: usize| {
         let start = r#"{"userId":"u","input":"x","pad":""#;
         format!("{start}{}\"}}", "y".repeat(bytes - start.len() - 2))
@@ -220,9 +220,9 @@ async fn configured_hosts_and_origins_are_let_through_and_no_others() {
     let router = server
         .model(ScriptedModel::new(0))
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     let host = ("host", "Flows.example:8443");
     let page = ("origin", "https://app.example");
     let preflight = ("access-control-request-method", "GET");
@@ -269,7 +269,7 @@ async fn configured_hosts_and_origins_are_let_through_and_no_others() {
 
 #[tokio::test]
 async fn the_page_may_load_nothing_from_elsewhere() {
-    let router = server().build().await.expect("a server").router();
+    let router = server().build().expect("a server").router().expect("routes");
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
@@ -291,8 +291,8 @@ async fn the_page_may_load_nothing_from_elsewhere() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_stream_is_kept_alive_every_15_seconds_and_ends_when_the_server_closes() {
-    let server = server().model(Silent).build().await.expect("a server");
-    let router = server.router();
+    let server = server().model(Silent).build().expect("a server");
+    let router = server.router().expect("routes");
     assert_eq!(
         send(&router, call("POST", ACTION, &[JSON], say("r"))).await.0,
         StatusCode::ACCEPTED
@@ -311,7 +311,7 @@ async fn a_silent_stream_is_kept_alive_every_15_seconds_and_ends_when_the_server
     assert!(started.elapsed().as_secs() >= 15 * pings(&seen) as u64);
     assert!(started.elapsed().as_secs() < 15 * (pings(&seen) as u64 + 1));
 
-    server.close().await;
+    server.dispose().await;
     let ended = tokio::time::timeout(Duration::from_secs(1), async { while chunks.next().await.is_some() {} });
     ended.await.expect("the stream ends");
 }
@@ -321,9 +321,9 @@ async fn a_cursor_past_the_end_of_a_finished_request_gives_an_empty_stream() {
     let router = server()
         .model(ScriptedModel::new(0))
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     assert_eq!(
         send(&router, call("POST", ACTION, &[JSON], say("r"))).await.0,
         StatusCode::ACCEPTED
@@ -363,8 +363,11 @@ async fn without_models_they_are_those_of_the_environment() {
         .flow(chat.instance("default").expect("a flow"))
         .store(memory());
     if std::env::var_os(CHILD).is_some() {
-        let server = builder.build().await.expect("a server");
-        println!("default: {}", server.engine().models().default_model());
+        let server = builder.build().expect("a server");
+        println!(
+            "default: {}",
+            server.ready().await.expect("open").models().default_model()
+        );
         return;
     }
     let child = std::process::Command::new(std::env::current_exe().expect("this program"))
@@ -383,6 +386,6 @@ async fn without_models_they_are_those_of_the_environment() {
         child.status.success() && said.contains("default: openai/deployed"),
         "{said}"
     );
-    let server = builder.models(Models::new()).build().await.expect("a server");
-    assert_eq!(server.engine().models().default_model(), "scripted");
+    let server = builder.models(Models::new()).build().expect("a server");
+    assert_eq!(server.ready().await.expect("open").models().default_model(), "scripted");
 }

@@ -70,7 +70,7 @@ fn chat(hold: &Hold) -> FlowStateBuilder {
 }
 
 async fn router(hold: &Hold) -> Router {
-    chat(hold).build().await.expect("a server").router()
+    chat(hold).build().expect("a server").router().expect("routes")
 }
 
 async fn post(router: &Router, action: &str, session: &str, request: &str, input: Value) -> (u16, Value) {
@@ -360,7 +360,12 @@ async fn a_request_is_stopped_and_says_so() {
 #[tokio::test]
 async fn the_end_of_what_was_stopped_may_be_called_as_later_clients_know_it() {
     let hold = Hold::default();
-    let router = chat(&hold).later_stop_names().build().await.expect("a server").router();
+    let router = chat(&hold)
+        .later_stop_names()
+        .build()
+        .expect("a server")
+        .router()
+        .expect("routes");
     post(&router, "hold", "s", "r", Value::Null).await;
     asked(&router, "POST", "/api/flows/chat/requests/r/abort", None).await;
     let told = events(&router, "r").await;
@@ -379,13 +384,13 @@ async fn what_a_crash_left_is_told_until_it_is_done_again() {
         flowstate::Store::with(options)
     };
     let hold = Hold::default();
-    let first = chat(&hold).store(options(&disk)).build().await.expect("a server");
-    post(&first.router(), "hold", "s", "r", Value::Null).await;
+    let first = chat(&hold).store(options(&disk)).build().expect("a server");
+    post(&first.router().expect("routes"), "hold", "s", "r", Value::Null).await;
     let crashed = disk.crash(1);
-    first.close().await;
+    first.dispose().await;
 
-    let second = chat(&hold).store(options(&crashed)).build().await.expect("a server");
-    let router = second.router();
+    let second = chat(&hold).store(options(&crashed)).build().expect("a server");
+    let router = second.router().expect("routes");
     let check = "/api/flows/users/ann/check-interrupted";
     let (status, left) = asked(&router, "POST", check, None).await;
     assert_eq!(
@@ -413,7 +418,7 @@ async fn what_a_crash_left_is_told_until_it_is_done_again() {
     let (status, _) = asked(&router, "POST", "/api/flows/chat/sessions/s/requests/r/retry", None).await;
     assert_eq!(status, 202);
     assert_eq!(asked(&router, "POST", check, None).await.1, json!({"interrupted": []}));
-    second.close().await;
+    second.dispose().await;
 }
 
 #[tokio::test]
@@ -691,7 +696,7 @@ async fn traces_are_shown_only_where_that_is_set() {
     };
     let (closed, open) = (serving(flow()), serving(flow()).trace_access());
     for (builder, opens) in [(closed, false), (open, true)] {
-        let router = builder.build().await.expect("a server").router();
+        let router = builder.build().expect("a server").router().expect("routes");
         post(&router, "say", "s", "r", json!("x")).await;
         let plain = events(&router, "r").await;
         assert!(plain.iter().all(|(_, data)| data["item"]["type"] != "message"));

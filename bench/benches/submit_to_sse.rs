@@ -50,10 +50,9 @@ fn submit_to_sse(c: &mut Criterion) {
             .model(ScriptedModel::new(0))
             .store(lsm(folder.path().join("data")))
             .build()
-            .await
             .expect("a server")
     });
-    let router = server.router();
+    let router = server.router().expect("routes");
     let events = runtime.block_on(request(&router, "first"));
     println!("a request has {events} events");
     let mut limit = Limit::create(folder.path(), true).expect("a zero-filled file");
@@ -88,7 +87,7 @@ fn submit_to_sse(c: &mut Criterion) {
         });
     }
     group.finish();
-    runtime.block_on(server.close());
+    runtime.block_on(server.dispose());
 }
 
 criterion_group!(benches, submit_to_sse);

@@ -1,5 +1,6 @@
 //! The runtime as its callers hold it: verbs only. Each is a few lines over `exec`, the projections and the log.
 
+mod assembly;
 mod instances;
 mod media;
 mod output;
@@ -11,27 +12,26 @@ mod run;
 mod sessions;
 mod snapshot;
 
+use std::any::Any;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use flowstate_log::record::{StreamId, SubStreamId};
 use flowstate_log::{Log, Storage, SubStreamInfo};
-use parking_lot::Mutex;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::error::{CancelError, EngineOpenError, QueryError, SubmitError};
-use crate::exec::{Accepted, Core, Running, Submission, cancel, recover, resume, submit};
+use crate::exec::{Accepted, Core, Submission, cancel, submit};
 use crate::flow::Flow;
-use crate::flow::registry::Registry;
 use crate::model::{Model, Models, Resolver};
 use crate::principal::Principal;
 use crate::projection::session::List;
 use crate::projection::{self, RequestRow, SessionSummary};
-use crate::timer::{Timer, TokioTimer};
-use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoiceProviders, Voices};
+use crate::settings::{SettingsBuilder, SettingsMissing};
+use crate::timer::Timer;
+use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoiceProviders};
 
+pub use assembly::Assembly;
 pub use instances::{InstancePage, InstanceQuery, ResourceInfo, ShownInstance};
 pub use media::Media;
 pub use prefix::Prefix;
@@ -61,6 +61,7 @@ pub struct EngineBuilder {
     timer: Option<Arc<dyn Timer>>,
     resumes: bool,
     voice: VoiceProviders,
+    settings: SettingsBuilder,
 }
 
 impl EngineBuilder {
@@ -104,58 +105,21 @@ impl EngineBuilder {
         self
     }
 
+    /// What blocks find as `ctx.settings::<S>()`: one value of each type.
+    pub fn settings<S: Any + Send + Sync>(mut self, settings: S) -> Self {
+        self.settings.add(settings);
+        self
+    }
+
+    /// Checks that everything fits together; opens nothing. `Err` lists everything that does not.
+    pub fn assemble(self) -> Result<Assembly, Vec<String>> {
+        assembly::assemble(self)
+    }
+
     /// Opens the log with the engine's views, closes what was open when it was last stopped, and is ready.
     pub async fn open(self, storage: impl Into<Storage>) -> Result<Engine, EngineOpenError> {
-        let mut storage = storage.into();
-        let models = self.own.into_iter().fold(self.models, Models::model);
-        let voices = Voices::find(&self.flows, self.voice);
-        let (registry, voices) = match (Registry::new(self.flows, models), voices) {
-            (Ok(registry), Ok(voices)) => (registry, voices),
-            (registry, voices) => {
-                let problems = [registry.err(), voices.err()].into_iter().flatten().flatten();
-                return Err(EngineOpenError::Assembly(problems.collect()));
-            }
-        };
-        for warning in registry.models().warnings() {
-            tracing::warn!("{warning}");
-        }
-        storage.views().extend(projection::views());
-        let payload_bytes_max = storage.limits().payload_bytes_max;
-        let log = match tokio::task::spawn_blocking(move || storage.open()).await {
-            Ok(opened) => opened?,
-            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-            Err(_) => return Err(EngineOpenError::Stopped),
-        };
-        let core = Core {
-            log,
-            registry: Arc::new(registry),
-            resumes: self.resumes,
-            tasks: Mutex::new(JoinSet::new()),
-            closing: CancellationToken::new(),
-            payload_bytes_max,
-            running: Running::default(),
-            latest: Default::default(),
-            timer: self.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
-            voices,
-        };
-        let core = Arc::new(core);
-        let closed = match core.resumes {
-            false => recover::close_open_requests(&core.log).await?,
-            true => {
-                let reopened = resume::resume_open_requests(&core).await?;
-                if reopened.resumed > 0 {
-                    tracing::info!(requests = reopened.resumed, "going on with requests that were open");
-                }
-                reopened.closed
-            }
-        };
-        if closed > 0 {
-            tracing::warn!(
-                requests = closed,
-                "closed requests that were open when the process last ended"
-            );
-        }
-        Ok(Engine { core })
+        let assembly = self.assemble().map_err(EngineOpenError::Assembly)?;
+        assembly.open(storage).await
     }
 }
 
@@ -222,6 +186,11 @@ impl Engine {
             true => Err(TranscribeError::NoAudio),
             false => Ok(model.transcribe(request).await?),
         }
+    }
+
+    /// The settings of this type that it was given.
+    pub fn settings<S: Any>(&self) -> Result<&S, SettingsMissing> {
+        self.core.settings.get()
     }
 
     /// The log, for reading.

@@ -132,6 +132,9 @@ pub enum EngineOpenError {
     /// A request that was open when the process last ended could not be closed.
     #[error("the requests that were open at the last stop can't be closed: {0}")]
     Recover(#[from] RecoverError),
+    /// What the log is kept in can't be reached.
+    #[error("the store can't be opened: {0}")]
+    Store(String),
     /// The runtime ended meanwhile.
     #[error("the runtime stopped while the log was opened")]
     Stopped,

@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::registry::Registry;
+use crate::settings::Settings;
 use crate::timer::Timer;
 use crate::voice::Voices;
 
@@ -58,7 +59,9 @@ pub(crate) struct Core {
     /// What runs wait on.
     pub(crate) timer: Arc<dyn Timer>,
     /// Who speaks for flows, and who writes down.
-    pub(crate) voices: Voices,
+    pub(crate) voices: Arc<Voices>,
+    /// What the application hands to blocks.
+    pub(crate) settings: Settings,
 }
 
 /// What a panic said.

@@ -58,6 +58,7 @@ pub mod record;
 mod resource;
 mod schema;
 mod scope;
+mod settings;
 mod timer;
 pub mod types;
 mod value;
@@ -70,9 +71,9 @@ pub use block::{
     context_fn, generator, handler, on, on_code, router, sequencer, turn,
 };
 pub use engine::{
-    ClientDataError, Engine, EngineBuilder, InstancePage, InstanceQuery, ItemPage, ListedRequest, Media, Prefix,
-    RequestQuery, RequestRef, ResourceEntry, ResourceInfo, RunResult, SessionDetail, SessionQuery, ShownInstance,
-    Snapshot, SnapshotQuery,
+    Assembly, ClientDataError, Engine, EngineBuilder, InstancePage, InstanceQuery, ItemPage, ListedRequest, Media,
+    Prefix, RequestQuery, RequestRef, ResourceEntry, ResourceInfo, RunResult, SessionDetail, SessionQuery,
+    ShownInstance, Snapshot, SnapshotQuery,
 };
 pub use error::{
     AmbiguousBlockName, BlockError, CancelError, EngineOpenError, ErrorType, FlowError, NetworkError,
@@ -96,6 +97,7 @@ pub use scope::{
     Difference, InstanceError, InstanceRef, NoState, OpError, Scope, StateError, StateOp, StateProblem, StateRef, View,
     Write, Written, scope, view,
 };
+pub use settings::SettingsMissing;
 pub use timer::Timer;
 pub use value::Data;
 

@@ -24,7 +24,7 @@ async fn bad_calls_get_a_clear_error_and_leave_nothing_behind() {
     let (server, router) = quick().await;
     chat(&router, Some("mine"), "taken", "hello").await;
     stream(&router, "taken", "", &[]).await;
-    let commits = server.engine().log().last_commit();
+    let commits = server.ready().await.expect("open").log().last_commit();
 
     let post = |path: &str, body: String| post_request(path, &[], body);
     let headers = |headers: &[(&str, &str)]| post_request(POST, headers, good().to_string());
@@ -259,7 +259,7 @@ async fn bad_calls_get_a_clear_error_and_leave_nothing_behind() {
         }
     }
     assert_eq!(
-        server.engine().log().last_commit(),
+        server.ready().await.expect("open").log().last_commit(),
         commits,
         "a refused call leaves no record"
     );

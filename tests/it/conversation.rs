@@ -249,7 +249,7 @@ async fn a_running_answer_is_in_the_snapshot_as_far_as_it_came() {
     seen.extend(live.rest().await);
     let whole: String = seen.iter().filter_map(|frame| frame.data["delta"].as_str()).collect();
     assert!(whole.starts_with(text));
-    server.close().await;
+    server.dispose().await;
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -282,7 +282,7 @@ async fn run(store: Store, requests: std::ops::Range<u32>, known: u32) -> Vec<St
     for path in paths {
         answers.push(call(&router, get_request(&path, &[])).await.text());
     }
-    server.close().await;
+    server.dispose().await;
     answers
 }
 

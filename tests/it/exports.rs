@@ -29,11 +29,24 @@ async fn run(server: &FlowState, flow: &str, action: &str, session: &str, input:
         session: Some(session.into()),
         ..Submission::default()
     };
-    let accepted = server.engine().submit(submission).await.expect("accepted");
+    let accepted = server
+        .ready()
+        .await
+        .expect("open")
+        .submit(submission)
+        .await
+        .expect("accepted");
     let path = format!("/api/flows/{flow}/requests/{}/stream", accepted.request);
-    let streamed = call(&server.router(), get_request(&path, &[])).await.text();
+    let streamed = call(&server.router().expect("routes"), get_request(&path, &[]))
+        .await
+        .text();
     assert!(streamed.contains("request.completed"), "{streamed}");
-    get(&server.router(), &format!("/api/flows/sessions/{session}/state")).await["clientData"].clone()
+    get(
+        &server.router().expect("routes"),
+        &format!("/api/flows/sessions/{session}/state"),
+    )
+    .await["clientData"]
+        .clone()
 }
 
 async fn serve(flows: impl IntoIterator<Item = Flow>) -> FlowState {
@@ -42,7 +55,7 @@ async fn serve(flows: impl IntoIterator<Item = Flow>) -> FlowState {
         .fold(FlowState::builder().models(Models::new()), |builder, flow| {
             builder.flow(flow)
         });
-    builder.store(memory()).build().await.expect("a server")
+    builder.store(memory()).build().expect("a server")
 }
 
 #[tokio::test]
@@ -106,12 +119,7 @@ async fn exported_context_is_read_from_the_state_of_the_flow_that_it_is_in() {
             .instance("default")
             .expect("a flow"),
     );
-    let server = builder
-        .model(model.clone())
-        .store(memory())
-        .build()
-        .await
-        .expect("a server");
+    let server = builder.model(model.clone()).store(memory()).build().expect("a server");
     for text in ["first", "second"] {
         run(&server, "mine", "ask", "a", text).await;
     }
@@ -149,7 +157,13 @@ async fn exported_blocks_bring_their_resources_to_the_flow_that_they_are_in() {
             session: Some(format!("of {flow}")),
             ..Submission::default()
         };
-        let ran = server.engine().run_submission(submission).await.expect("a result");
+        let ran = server
+            .ready()
+            .await
+            .expect("open")
+            .run_submission(submission)
+            .await
+            .expect("a result");
         assert_eq!(ran.output, output, "{:?}", ran.error);
     }
 }

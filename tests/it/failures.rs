@@ -33,9 +33,8 @@ async fn server_with(model: impl Model) -> (FlowState, Router) {
         .model(model)
         .store(memory())
         .build()
-        .await
         .expect("a server");
-    let router = server.router();
+    let router = server.router().expect("routes");
     (server, router)
 }
 

@@ -21,9 +21,8 @@ async fn server(store: Store, tokens_per_second: u32) -> (FlowState, Router) {
         .model(ScriptedModel::new(tokens_per_second))
         .store(store)
         .build()
-        .await
         .expect("a server");
-    let router = built.router();
+    let router = built.router().expect("routes");
     (built, router)
 }
 

@@ -143,8 +143,8 @@ fn flow_of_all() -> Flow {
 
 async fn serve(flow: Flow, store: Store) -> (FlowState, Router) {
     let builder = FlowState::builder().models(Models::new()).flow(flow).store(store);
-    let built = builder.build().await.expect("a server");
-    let router = built.router();
+    let built = builder.build().expect("a server");
+    let router = built.router().expect("routes");
     (built, router)
 }
 
@@ -276,7 +276,7 @@ async fn instances_are_made_written_and_deleted_and_the_session_is_updated() {
     let (_server, router) = server().await;
     act_on(&router, "r1", "", None).await;
     let updated = async || get(&router, "/api/flows/sessions/s").await["session"]["updatedAt"].as_i64();
-    let commits = async || _server.engine().log().last_commit();
+    let commits = async || _server.ready().await.expect("open").log().last_commit();
     let before = updated().await;
 
     let made = change(
@@ -357,7 +357,7 @@ async fn changes_that_are_not_possible_are_refused_with_their_status() {
         let made = change(&router, Method::POST, "small", json!({"topic": topic})).await;
         assert_eq!(made.status, 201);
     }
-    let commits = server.engine().log().last_commit();
+    let commits = server.ready().await.expect("open").log().last_commit();
     let (post, patch, delete) = (Method::POST, Method::PATCH, Method::DELETE);
     let (topic, text) = (json!({"topic": "a"}), json!({"content": "x"}));
     let large = json!({"topic": "large", "content": "x".repeat(1 << 20)});
@@ -442,7 +442,7 @@ async fn changes_that_are_not_possible_are_refused_with_their_status() {
         assert_eq!(refused(&answer), is(404, "session_not_found"), "{method}");
     }
     assert_eq!(
-        server.engine().log().last_commit(),
+        server.ready().await.expect("open").log().last_commit(),
         commits,
         "what is refused leaves no record"
     );
@@ -452,7 +452,7 @@ async fn changes_that_are_not_possible_are_refused_with_their_status() {
 async fn hostile_topics_are_refused_everywhere() {
     let (server, router) = server().await;
     act_on(&router, "r1", "files", None).await;
-    let commits = server.engine().log().last_commit();
+    let commits = server.ready().await.expect("open").log().last_commit();
     let long = "x".repeat(600);
     let longer = "x/".repeat(20_000);
     for topic in [
@@ -516,7 +516,7 @@ async fn hostile_topics_are_refused_everywhere() {
     }
     assert_eq!(refused(&read(&router, "%ff/content").await), is(400, "invalid_path"));
     assert_eq!(
-        server.engine().log().last_commit(),
+        server.ready().await.expect("open").log().last_commit(),
         commits,
         "what is refused leaves no record"
     );
@@ -555,11 +555,11 @@ async fn pages_of_other_origins_change_nothing_and_configured_ones_may() {
         .models(Models::new())
         .flow(flow_of_all())
         .store(memory());
-    let server = builder.allow_origin(allowed).build().await.expect("a server");
-    let router = server.router();
+    let server = builder.allow_origin(allowed).build().expect("a server");
+    let router = server.router().expect("routes");
     act_on(&router, "r1", "files", None).await;
     let path = format!("{BASE}/files/readme.md");
-    let commits = server.engine().log().last_commit();
+    let commits = server.ready().await.expect("open").log().last_commit();
     let calls = || {
         [
             (Method::PATCH, format!("{path}/content"), r#"{"content":"x"}"#),
@@ -574,7 +574,7 @@ async fn pages_of_other_origins_change_nothing_and_configured_ones_may() {
         }
     }
     assert_eq!(
-        server.engine().log().last_commit(),
+        server.ready().await.expect("open").log().last_commit(),
         commits,
         "what is refused leaves no record"
     );
@@ -778,14 +778,14 @@ async fn what_clients_did_is_there_after_a_restart_and_a_flow_that_is_gone_is_to
     };
     let before = answers(&router).await;
     assert!(before[2].contains("- buy"), "{before:?}");
-    server.close().await;
+    server.dispose().await;
     let (server, router) = serve(flow_of_all(), lsm(folder.path())).await;
     assert_eq!(answers(&router).await, before);
-    server.close().await;
+    server.dispose().await;
     std::fs::remove_dir_all(folder.path().join("views")).expect("there is a view store");
     let (server, router) = serve(flow_of_all(), lsm(folder.path())).await;
     assert_eq!(answers(&router).await, before, "without the view store");
-    server.close().await;
+    server.dispose().await;
 
     let other = flow("other").action("chat", action(handler("act").run(act)));
     let other = other.session(scope::<State>().resource(&files())).instance("default");
@@ -796,5 +796,5 @@ async fn what_clients_did_is_there_after_a_restart_and_a_flow_that_is_gone_is_to
     ] {
         assert_eq!(refused(&answer), is(404, "flow_not_found"));
     }
-    server.close().await;
+    server.dispose().await;
 }

@@ -184,7 +184,7 @@ async fn open_streams_end_when_the_server_closes_and_the_request_is_closed() {
     let mut live = Live::open(&router, &stream_path("r")).await;
     live.next().await;
     let rest = tokio::spawn(live.rest());
-    server.close().await;
+    server.dispose().await;
     rest.await.expect("the body ends");
     let answer = call(
         &router,

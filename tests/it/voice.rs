@@ -48,8 +48,8 @@ async fn server(folder: &std::path::Path) -> (FlowState, Router, watch::Sender<b
         .instance("default")
         .expect("a flow");
     let builder = FlowState::builder().flow(flow).model(ScriptedModel::new(0));
-    let built = builder.store(lsm(folder)).build().await.expect("a server");
-    let router = built.router();
+    let built = builder.store(lsm(folder)).build().expect("a server");
+    let router = built.router().expect("routes");
     (built, router, open)
 }
 
@@ -130,7 +130,7 @@ async fn a_stream_that_is_cut_in_mid_speech_goes_on_with_the_same_bytes() {
 
     let shown = get(&router, "/api/flows/sessions/s/state?include_items=true").await;
     assert_eq!(shown["items"][0], done.data["item"]);
-    server.close().await;
+    server.dispose().await;
     let (_server, router, _open) = self::server(folder.path()).await;
     assert_eq!(
         raw(&stream(&router, "r", "", &[]).await),

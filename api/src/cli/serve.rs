@@ -18,7 +18,7 @@ use super::hello_chat::hello_chat;
 use super::{Args, StoreKind};
 use crate::auth::{ApiKeyError, ApiKeys};
 use crate::signals::Signals;
-use crate::{BuildError, FlowState, FlowStateBuilder, ServeError, fjall, lsm};
+use crate::{BuildError, FlowState, FlowStateBuilder, ReadyError, ServeError, fjall, lsm};
 
 /// Longest time from the first signal to the end of the process.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -37,11 +37,11 @@ pub(super) enum StartError {
     )]
     FolderInUse(String),
     #[error("the folder {folder} can't be used: {reason}; change it with --data-dir or FLOWSTATE_DATA_DIR")]
-    FolderUnusable { folder: String, reason: OpenError },
+    FolderUnusable { folder: String, reason: ReadyError },
     #[error(
         "what the folder {folder} holds can't be opened: {reason}; another folder can be named with --data-dir or FLOWSTATE_DATA_DIR"
     )]
-    FolderUnreadable { folder: String, reason: OpenError },
+    FolderUnreadable { folder: String, reason: ReadyError },
     #[error("{0}; name another model with --model or FLOWSTATE_MODEL")]
     Model(ModelError),
     #[error(transparent)]
@@ -49,7 +49,7 @@ pub(super) enum StartError {
     #[error(transparent)]
     Flow(#[from] FlowError),
     #[error(transparent)]
-    Build(BuildError),
+    Build(#[from] BuildError),
     #[error(
         "{0} can be reached from other machines, and nobody is asked for a credential: name a file of keys with --api-keys or \
          FLOWSTATE_API_KEYS, or insist with --allow-unauthenticated-public or FLOWSTATE_ALLOW_UNAUTHENTICATED_PUBLIC"
@@ -59,6 +59,8 @@ pub(super) enum StartError {
     ApiKeys(#[from] ApiKeyError),
     #[error(transparent)]
     Serve(ServeError),
+    #[error(transparent)]
+    Ready(ReadyError),
     #[error("signals can't be received: {0}")]
     Signals(io::Error),
 }
@@ -69,8 +71,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
     let models = models(&args, Models::from_env());
     let who = answering(&args, models.clone())?;
     let (listener, address) = bind(&args.listen).await?;
-    let app = tokio::select! {
-        app = build(&args, models, address) => app?,
+    let app = build(&args, models, address)?;
+    let engine = tokio::select! {
+        opened = app.ready() => opened.map_err(|error| explained(error, &args.data_dir))?,
         signal = signals.next() => return Ok(ExitCode::from(signal)),
     };
 
@@ -80,14 +83,14 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
     let stop = CancellationToken::new();
     let work = async {
         let served = app.serve_on(listener, stop.cancelled()).await;
-        app.close().await;
+        app.dispose().await;
         served
     };
     tokio::pin!(work);
     let exit = tokio::select! {
         served = &mut work => return served.map(|()| ExitCode::SUCCESS).map_err(StartError::Serve),
         _signal = signals.next() => ExitCode::SUCCESS,
-        reason = app.engine().log().poisoned() => {
+        reason = engine.log().poisoned() => {
             eprintln!("flowstate: stopping, because nothing more can be stored: {reason}");
             ExitCode::from(EXIT_POISONED)
         }
@@ -149,7 +152,7 @@ fn answering(args: &Args, models: Models) -> Result<String, StartError> {
     })
 }
 
-async fn build(args: &Args, models: Models, address: SocketAddr) -> Result<FlowState, StartError> {
+fn build(args: &Args, models: Models, address: SocketAddr) -> Result<FlowState, StartError> {
     let store = match args.store {
         StoreKind::Lsm => lsm(&args.data_dir),
         StoreKind::Fjall => fjall(&args.data_dir),
@@ -173,23 +176,28 @@ async fn build(args: &Args, models: Models, address: SocketAddr) -> Result<FlowS
     };
     let builder = args.allow_host.iter().fold(builder, FlowStateBuilder::allow_host);
     let builder = args.allow_origin.iter().fold(builder, FlowStateBuilder::allow_origin);
-    builder.build().await.map_err(|error| explained(error, &args.data_dir))
+    Ok(builder.build()?)
 }
 
-/// A failed build in words that say what to do.
-fn explained(error: BuildError, folder: &Path) -> StartError {
+/// What could not be opened, in words that say what to do.
+fn explained(error: ReadyError, folder: &Path) -> StartError {
     let folder = folder.display().to_string();
-    match error {
-        BuildError::Open(EngineOpenError::Log(error)) => match error {
-            OpenError::Locked(_) => StartError::FolderInUse(folder),
-            OpenError::Io { .. } | OpenError::ViewStore(_) => StartError::FolderUnusable { folder, reason: error },
-            OpenError::Damaged(_) | OpenError::Format(_) => StartError::FolderUnreadable { folder, reason: error },
-            OpenError::Invalid(_) => StartError::Build(BuildError::Open(error.into())),
-        },
-        BuildError::Open(EngineOpenError::Assembly(_) | EngineOpenError::Recover(_) | EngineOpenError::Stopped)
-        | BuildError::StoreMissing
-        | BuildError::Host(_)
-        | BuildError::Origin(_) => StartError::Build(error),
+    let ReadyError::Open(reason) = &error else {
+        return StartError::Ready(error);
+    };
+    match &**reason {
+        EngineOpenError::Log(OpenError::Locked(_)) => StartError::FolderInUse(folder),
+        EngineOpenError::Log(OpenError::Io { .. } | OpenError::ViewStore(_)) => {
+            StartError::FolderUnusable { folder, reason: error }
+        }
+        EngineOpenError::Log(OpenError::Damaged(_) | OpenError::Format(_)) => {
+            StartError::FolderUnreadable { folder, reason: error }
+        }
+        EngineOpenError::Log(OpenError::Invalid(_))
+        | EngineOpenError::Store(_)
+        | EngineOpenError::Assembly(_)
+        | EngineOpenError::Recover(_)
+        | EngineOpenError::Stopped => StartError::Ready(error),
     }
 }
 

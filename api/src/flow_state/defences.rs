@@ -39,7 +39,7 @@ impl FlowState {
     /// Refuses an address that strangers can reach if everybody may do everything.
     pub(crate) fn check_exposure(&self, listener: &TcpListener) -> Result<(), ServeError> {
         let address = listener.local_addr().map_err(ServeError::Listen)?;
-        match address.ip().to_canonical().is_loopback() || self.guard.gate.may_be_public() {
+        match address.ip().to_canonical().is_loopback() || self.life.guard.gate.may_be_public() {
             true => Ok(()),
             false => Err(ServeError::Exposed(address)),
         }

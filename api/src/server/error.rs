@@ -9,6 +9,7 @@ use flowstate_engine::voice::TranscribeError;
 use flowstate_engine::{CancelError, QueryError, ResourceAccessError, RetryError, SessionError, SubmitError};
 use flowstate_log::error::{ReadError, Remedy};
 
+use crate::flow_state::ReadyError;
 use crate::wire::problem::{ErrorBody, Problem, excerpt};
 
 /// Most problems that one answer tells.
@@ -87,6 +88,8 @@ pub(crate) enum ApiError {
     ServerLimit(&'static str),
     /// The path and the query are too long.
     UriTooLong(usize),
+    /// The server could not be opened.
+    NotReady(ReadyError),
 }
 
 impl From<SubmitError> for ApiError {
@@ -338,6 +341,10 @@ impl From<ApiError> for Answer {
             ApiError::Submit(error) => error.into(),
             ApiError::Resource(error) => error.into(),
             ApiError::Stored(error) => error.into(),
+            ApiError::NotReady(ReadyError::Disposed) => ApiError::Stopping.into(),
+            ApiError::NotReady(ReadyError::Open(_)) => {
+                Self::unavailable("the server could not be opened: try again later")
+            }
             ApiError::Stopping => Self::unavailable("the server is stopping: try again when it is back"),
             ApiError::Unauthenticated => Self::new(
                 StatusCode::UNAUTHORIZED,

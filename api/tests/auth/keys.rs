@@ -25,7 +25,12 @@ async fn a_call_needs_a_key_that_is_known_in_its_header() {
     let (entry, text) = key("one", "ann");
     let keys = ApiKeys::new();
     keys.add(entry).expect("a new key");
-    let router = server().authenticate(keys).build().await.expect("a server").router();
+    let router = server()
+        .authenticate(keys)
+        .build()
+        .expect("a server")
+        .router()
+        .expect("routes");
 
     let (_, unknown) = key("two", "ann");
     let mut other = text.clone();
@@ -69,7 +74,7 @@ async fn several_authenticators_are_asked_in_turn() {
     all.add(first).expect("a new key");
     others.add(second).expect("a new key");
     let server = server().authenticate(all).authenticate(others.clone());
-    let router = server.build().await.expect("a server").router();
+    let router = server.build().expect("a server").router().expect("routes");
     for text in [&first_text, &second_text] {
         assert_eq!(status(&router, get("/api/flows", text)).await, 200);
     }
@@ -144,7 +149,12 @@ async fn keys_that_come_and_go_in_the_file_are_known_soon_and_a_broken_file_chan
     let ((one, first), (two, second)) = (key("one", "ann"), key("two", "bob"));
     write(&path, &file_of(&[&one]), 0o600);
     let keys = ApiKeys::from_file(&path).expect("keys");
-    let router = server().authenticate(keys).build().await.expect("a server").router();
+    let router = server()
+        .authenticate(keys)
+        .build()
+        .expect("a server")
+        .router()
+        .expect("routes");
     let who = async || {
         tokio::time::advance(Duration::from_secs(5)).await;
         [

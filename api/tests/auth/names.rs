@@ -26,9 +26,9 @@ async fn the_user_is_the_credentials_and_projects_are_in_its_claims() {
     let router = server()
         .authenticate(keys.clone())
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
 
     for (token, body, status, code) in [
         (&ann, body(|body| body["userId"] = json!("bob")), 400, "invalid_request"),

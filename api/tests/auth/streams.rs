@@ -82,9 +82,9 @@ async fn a_stream_ends_soon_after_its_key_was_removed_and_goes_on_with_another_o
     let router = silent()
         .authenticate(keys.clone())
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     begin(&router, &first).await;
 
     let later = async {
@@ -154,9 +154,9 @@ async fn a_stream_ends_when_its_credential_expires() {
     let router = silent()
         .authenticate(authenticator)
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     begin(&router, "ann").await;
     let (text, open) = read(&router, "ann").await;
     assert_resumable(&text);
@@ -168,7 +168,7 @@ async fn a_stream_ends_when_the_rights_of_its_credential_change_or_can_not_be_ch
     for change in ["fewer projects", "down"] {
         let authenticator = Changing::default();
         let server = silent().authenticate(authenticator.clone());
-        let router = server.build().await.expect("a server").router();
+        let router = server.build().expect("a server").router().expect("routes");
         begin(&router, "ann").await;
         let later = async {
             tokio::time::sleep(Duration::from_secs(100)).await;
@@ -190,9 +190,9 @@ async fn who_can_not_be_checked_is_told_to_try_again_and_not_why() {
     let router = silent()
         .authenticate(authenticator)
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     let (status, headers, body) = send(&router, get("/api/flows", "ann")).await;
     assert_eq!(
         (status.as_u16(), &headers["retry-after"]),
@@ -206,9 +206,9 @@ async fn an_identity_with_names_that_could_be_another_is_nobody() {
     let router = silent()
         .authenticate(Changing::default())
         .build()
-        .await
         .expect("a server")
-        .router();
+        .router()
+        .expect("routes");
     assert_eq!(status(&router, get("/api/flows", "ann")).await, 200);
     assert_eq!(status(&router, get("/api/flows", &"x".repeat(201))).await, 401);
 }

@@ -183,7 +183,12 @@ async fn what_is_wrong_with_a_token_is_no_way_in() {
     ] {
         assert_eq!(who(&jwt, &token).await, None, "{what}");
     }
-    let router = server().authenticate(jwt).build().await.expect("a server").router();
+    let router = server()
+        .authenticate(jwt)
+        .build()
+        .expect("a server")
+        .router()
+        .expect("routes");
     assert_eq!(status(&router, get("/api/flows", &good)).await, 200);
     assert_eq!(status(&router, get("/api/flows", &without("none"))).await, 401);
     assert_eq!(

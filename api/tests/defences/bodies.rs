@@ -14,7 +14,7 @@ fn body_of(answer: &str) -> Value {
 #[tokio::test]
 async fn json_that_readers_could_take_differently_is_refused() {
     let server = Server::start(builder()).await;
-    let commits = server.state.engine().log().last_commit();
+    let commits = server.state.ready().await.expect("ready").log().last_commit();
     let good = |more: &str| format!(r#"{{"input":"hi","userId":"u"{more}}}"#);
     for (what, body) in [
         ("a key twice", good(r#","userId":"v""#)),
@@ -65,7 +65,11 @@ async fn json_that_readers_could_take_differently_is_refused() {
         assert!(answer.len() < 2_000, "{what}: what was sent is not sent back");
         server.assert_alive(what).await;
     }
-    assert_eq!(server.state.engine().log().last_commit(), commits, "nothing is kept");
+    assert_eq!(
+        server.state.ready().await.expect("ready").log().last_commit(),
+        commits,
+        "nothing is kept"
+    );
 
     // What only looks odd is kept as it is: names of prototypes, large numbers that are exact, `1e30`, NUL in content.
     let odd = good(

@@ -23,7 +23,7 @@ async fn strangers_are_not_served_by_accident() {
             let Ok(listener) = TcpListener::bind(address).await else {
                 continue;
             };
-            let server = builder.build().await.expect("a server");
+            let server = builder.build().expect("a server");
             let served = server.serve_on(listener, std::future::ready(())).await;
             match served {
                 Ok(()) => assert!(is_served, "{address} is served"),

@@ -17,7 +17,7 @@ fn post(headers: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_head_that_two_servers_could_read_differently_is_refused_and_the_connection_closed() {
     let server = Server::start(builder()).await;
-    let commits = server.state.engine().log().last_commit();
+    let commits = server.state.ready().await.expect("ready").log().last_commit();
     let length = BODY.len();
     let chunked = format!("{length:x}\r\n{BODY}\r\n0\r\n\r\n");
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -126,7 +126,11 @@ async fn a_head_that_two_servers_could_read_differently_is_refused_and_the_conne
         );
         server.assert_alive(what).await;
     }
-    assert_eq!(server.state.engine().log().last_commit(), commits, "nothing is kept");
+    assert_eq!(
+        server.state.ready().await.expect("ready").log().last_commit(),
+        commits,
+        "nothing is kept"
+    );
     server.stop().await;
 }
 

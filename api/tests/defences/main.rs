@@ -40,7 +40,7 @@ struct Server {
 
 impl Server {
     async fn start(builder: FlowStateBuilder) -> Self {
-        let state = builder.build().await.expect("a server");
+        let state = builder.build().expect("a server");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let served = state.clone();
@@ -82,7 +82,7 @@ impl Server {
     }
 
     async fn stop(self) {
-        self.state.close().await;
+        self.state.dispose().await;
         timeout(PATIENCE, self.serving)
             .await
             .expect("in time")

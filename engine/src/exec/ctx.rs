@@ -5,6 +5,7 @@ mod recalled;
 mod steps;
 mod targets;
 
+use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::model::{ModelChoice, ModelError, ModelMessage, Resolved};
 use crate::projection;
 use crate::record::{Fact, ResourceAt, ScopeKind};
 use crate::scope::{StateRef, Views};
+use crate::settings::SettingsMissing;
 
 pub(crate) use place::Place;
 
@@ -80,6 +82,11 @@ impl Ctx {
     pub fn project<S>(&self) -> Option<StateRef<S>> {
         self.scope(ScopeKind::Project)?;
         Some(StateRef::new(self.clone(), ScopeKind::Project))
+    }
+
+    /// The settings of this type that the engine was given.
+    pub fn settings<S: Any>(&self) -> Result<&S, SettingsMissing> {
+        self.run.core.settings.get()
     }
 
     /// Shows something, as this block.

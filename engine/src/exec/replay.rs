@@ -20,7 +20,6 @@ use crate::error::{QueryError, RecordError, ReplayError};
 use crate::principal::Principal;
 use crate::projection;
 use crate::record::{Fact, decode};
-use crate::voice::Voices;
 
 /// Records that are copied at once.
 const COPY_RECORDS: usize = 256;
@@ -101,7 +100,8 @@ async fn scratch(core: &Core) -> Result<Core, ReplayError> {
         latest: super::scopes::Latest::default(),
         timer: core.timer.clone(),
         // What was said was spoken.
-        voices: Voices::default(),
+        voices: Arc::default(),
+        settings: core.settings.clone(),
     })
 }
 

@@ -37,7 +37,7 @@ fn builder(bare: bool) -> Result<FlowStateBuilder, FlowError> {
 }
 
 async fn serve(folder: &str, address: &str, bare: bool) -> Result<(), Failure> {
-    let server = builder(bare)?.store(lsm(folder)).build().await?;
+    let server = builder(bare)?.store(lsm(folder)).build()?;
     let listener = TcpListener::bind(address).await?;
     println!("Ready: http://{}", listener.local_addr()?);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -46,7 +46,7 @@ async fn serve(folder: &str, address: &str, bare: bool) -> Result<(), Failure> {
             terminate.recv().await;
         })
         .await;
-    server.close().await;
+    server.dispose().await;
     Ok(())
 }
 

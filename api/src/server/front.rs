@@ -1,0 +1,25 @@
+//! What a call meets first: what is answered whether or not the server is open, and the opening for everything else.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+
+use super::error::ApiError;
+use super::health;
+use crate::flow_state::FlowState;
+
+/// All routes of a server, which is opened by the first call that needs it.
+pub(crate) fn router(server: FlowState) -> Router {
+    health::routes().fallback(open).with_state(server)
+}
+
+async fn open(State(server): State<FlowState>, request: Request) -> Response {
+    match server.routes().await {
+        Ok(routes) => match routes.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        Err(error) => ApiError::NotReady(error).into_response(),
+    }
+}
