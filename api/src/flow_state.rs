@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::net::{TcpListener, ToSocketAddrs};
 
 use self::lifecycle::Lifecycle;
+use crate::server::observe::Observer;
 use crate::server::{connection, front};
 use crate::signals::Signals;
 use crate::store::Slot;
@@ -132,6 +133,10 @@ impl FlowState {
     /// The routes behind the guard, opened if they were not.
     pub(crate) async fn routes(&self) -> Result<Router, ReadyError> {
         Ok(self.life.ready().await?.router.clone())
+    }
+
+    pub(crate) fn observer(&self) -> &Arc<Observer> {
+        &self.life.observer
     }
 
     /// How far it is. What is not open begins to be opened.

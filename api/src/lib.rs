@@ -30,11 +30,12 @@ mod wire;
 
 pub use flow_state::{BuildError, FlowState, FlowStateBuilder, Meta, ReadyError, ServeError};
 pub use server::limits::Limits;
+pub use server::observe::{CallError, CallInfo};
 pub use store::{Profile, Slot, Store, StoreAdapter, fjall, lsm, memory};
 
 pub use flowstate_engine as engine;
 pub use flowstate_engine::model::Models;
-pub use flowstate_engine::prelude;
+pub use flowstate_engine::{CapturedError, ErrorSink, prelude};
 pub use flowstate_log as log;
 
 /// The README's example, compiled.

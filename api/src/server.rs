@@ -11,6 +11,7 @@ pub(crate) mod guard;
 mod health;
 mod lease;
 pub(crate) mod limits;
+pub(crate) mod observe;
 pub(crate) mod paths;
 mod routes;
 pub(crate) mod settings;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, patch, post};
 use flowstate_engine::Engine;
 use tokio_util::sync::CancellationToken;
@@ -95,5 +96,6 @@ pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
         .fallback(async |uri: Uri| ApiError::NoRoute(uri.path().to_owned()))
         .method_not_allowed_fallback(async |method: Method| ApiError::MethodNotAllowed(method))
         .layer(from_fn_with_state(guard, guard::check))
+        .layer(from_fn(observe::route))
         .with_state(api)
 }

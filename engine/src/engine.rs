@@ -19,10 +19,12 @@ use std::time::Duration;
 
 use flowstate_log::record::{StreamId, SubStreamId};
 use flowstate_log::{Log, Storage, SubStreamInfo};
+use futures_util::future::BoxFuture;
 
 use crate::error::{CancelError, EngineOpenError, QueryError, SubmitError};
 use crate::exec::{Accepted, Core, Submission, cancel, submit};
 use crate::flow::Flow;
+use crate::host::{ErrorSink, Host};
 use crate::model::{Model, Models, Resolver};
 use crate::principal::Principal;
 use crate::projection::session::List;
@@ -62,6 +64,7 @@ pub struct EngineBuilder {
     resumes: bool,
     voice: VoiceProviders,
     settings: SettingsBuilder,
+    host: Host,
 }
 
 impl EngineBuilder {
@@ -108,6 +111,19 @@ impl EngineBuilder {
     /// What blocks find as `ctx.settings::<S>()`: one value of each type.
     pub fn settings<S: Any + Send + Sync>(mut self, settings: S) -> Self {
         self.settings.add(settings);
+        self
+    }
+
+    /// Who is told of every attempt of a block that fails.
+    pub fn error_capture(mut self, sink: impl ErrorSink) -> Self {
+        self.host.errors = Some(Arc::new(sink));
+        self
+    }
+
+    /// Called for every request that is accepted or gone on with, before its caller is answered, with a future that ends when the request
+    /// has, its background work included: for hosts that would stop the process once it has answered.
+    pub fn on_background_work(mut self, told: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        self.host.background = Some(Arc::new(told));
         self
     }
 

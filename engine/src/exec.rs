@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::registry::Registry;
+use crate::host::Host;
 use crate::settings::Settings;
 use crate::timer::Timer;
 use crate::voice::Voices;
@@ -62,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) voices: Arc<Voices>,
     /// What the application hands to blocks.
     pub(crate) settings: Settings,
+    /// Who is told of what fails and what goes on.
+    pub(crate) host: Host,
 }
 
 /// What a panic said.

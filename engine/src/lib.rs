@@ -48,6 +48,7 @@ mod exec;
 mod flow;
 #[cfg(doctest)]
 mod guide;
+mod host;
 pub mod item;
 pub mod model;
 pub mod offline;
@@ -85,6 +86,7 @@ pub use exec::{Accepted, Ctx, NewSession, Replay, Submission};
 pub use flow::{
     Action, ActionDescription, ClientValue, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow,
 };
+pub use host::{CapturedError, ErrorSink};
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
 pub use resource::{

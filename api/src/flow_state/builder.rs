@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use flowstate_engine::model::{Model, Models};
 use flowstate_engine::voice::VoiceProviders;
-use flowstate_engine::{EngineBuilder, Flow};
+use flowstate_engine::{EngineBuilder, ErrorSink, Flow};
+use futures_util::future::BoxFuture;
 
 use super::lifecycle::Lifecycle;
 use super::{BuildError, FlowState, Meta};
 use crate::server::gate::{Defences, Gate};
 use crate::server::guard::Guard;
+use crate::server::observe::{CallError, CallInfo, Observer, OnError};
 use crate::server::settings::Settings;
 use crate::store::{DEFAULT, Profile, Profiles, Store, VARIABLE, choose};
 use crate::wire::event::StopNames;
@@ -27,6 +29,7 @@ pub struct FlowStateBuilder {
     pub(super) models: Option<Models>,
     pub(super) profiles: Profiles,
     pub(super) env: Option<Box<ReadVariable>>,
+    pub(super) on_error: Option<Box<OnError>>,
     pub(super) hosts: Vec<String>,
     pub(super) origins: Vec<String>,
     pub(super) settings: Settings,
@@ -101,6 +104,26 @@ impl FlowStateBuilder {
         self
     }
 
+    /// Told of every call that is answered with a status of 500 or more, and of every stream that breaks off; not of probes. What it is
+    /// told is for the operator: it may say more than the caller was told.
+    pub fn on_error(mut self, told: impl Fn(&CallError, &CallInfo) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Box::new(told));
+        self
+    }
+
+    /// Who is told of every attempt of a block that fails; see [`ErrorSink`].
+    pub fn error_capture(mut self, sink: impl ErrorSink) -> Self {
+        self.engine = self.engine.error_capture(sink);
+        self
+    }
+
+    /// Called for every request that is accepted, before its caller is answered, with a future that ends when the request has, its background
+    /// work included: for hosts that would stop the process once it has answered.
+    pub fn on_background_work(mut self, told: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        self.engine = self.engine.on_background_work(told);
+        self
+    }
+
     /// A host name that clients use for this server, with a port or for every port. Loopback names always work.
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into());
@@ -171,7 +194,14 @@ impl FlowStateBuilder {
                 .collect(),
         };
         Ok(FlowState {
-            life: Lifecycle::new(assembly, profiles, active, guard, self.settings),
+            life: Lifecycle::new(
+                assembly,
+                profiles,
+                active,
+                guard,
+                self.settings,
+                Observer::new(self.on_error),
+            ),
             meta: Arc::new(meta),
         })
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ReadyError;
 use crate::server::guard::Guard;
+use crate::server::observe::Observer;
 use crate::server::settings::Settings;
 use crate::server::{Api, router};
 use crate::store::{Profile, Slot, Store};
@@ -27,6 +28,7 @@ pub(super) struct Lifecycle {
     active: usize,
     pub(super) guard: Arc<Guard>,
     settings: Arc<Settings>,
+    pub(super) observer: Arc<Observer>,
     /// Set when the server stops: open streams end then.
     pub(super) stopping: CancellationToken,
     opened: OnceLock<Opened>,
@@ -69,6 +71,7 @@ impl Lifecycle {
         active: usize,
         guard: Guard,
         settings: Settings,
+        observer: Observer,
     ) -> Arc<Self> {
         Arc::new(Self {
             assembly,
@@ -76,6 +79,7 @@ impl Lifecycle {
             active,
             guard: Arc::new(guard),
             settings: Arc::new(settings),
+            observer: Arc::new(observer),
             stopping: CancellationToken::new(),
             opened: OnceLock::new(),
             now: Mutex::default(),

@@ -9,6 +9,7 @@ use flowstate_engine::voice::TranscribeError;
 use flowstate_engine::{CancelError, QueryError, ResourceAccessError, RetryError, SessionError, SubmitError};
 use flowstate_log::error::{ReadError, Remedy};
 
+use super::observe::CallError;
 use crate::flow_state::ReadyError;
 use crate::wire::problem::{ErrorBody, Problem, excerpt};
 
@@ -90,6 +91,8 @@ pub(crate) enum ApiError {
     UriTooLong(usize),
     /// The server could not be opened.
     NotReady(ReadyError),
+    /// Code of the server panicked, and said this.
+    Panicked(String),
 }
 
 impl From<SubmitError> for ApiError {
@@ -146,6 +149,8 @@ struct Answer {
     code: &'static str,
     error: String,
     details: Vec<Problem>,
+    /// What only the operator is told.
+    cause: Option<String>,
 }
 
 impl Answer {
@@ -155,6 +160,7 @@ impl Answer {
             code,
             error: error.into(),
             details: Vec::new(),
+            cause: None,
         }
     }
 
@@ -215,12 +221,19 @@ impl Answer {
             "internal",
             "what is stored could not be read; the server's diagnostics say why",
         )
+        .caused_by(error)
     }
 
     /// The log is closed or failed: nothing more will be answered before a restart.
     fn broken(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a call failed");
         Self::unavailable("the server's log is closed or failed: try again when the server was restarted")
+            .caused_by(error)
+    }
+
+    fn caused_by(mut self, error: &dyn std::fmt::Display) -> Self {
+        self.cause = Some(error.to_string());
+        self
     }
 
     /// The log did not take something.
@@ -342,9 +355,15 @@ impl From<ApiError> for Answer {
             ApiError::Resource(error) => error.into(),
             ApiError::Stored(error) => error.into(),
             ApiError::NotReady(ReadyError::Disposed) => ApiError::Stopping.into(),
-            ApiError::NotReady(ReadyError::Open(_)) => {
-                Self::unavailable("the server could not be opened: try again later")
+            ApiError::NotReady(error @ ReadyError::Open(_)) => {
+                Self::unavailable("the server could not be opened: try again later").caused_by(&error)
             }
+            ApiError::Panicked(said) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the server failed; its diagnostics say how",
+            )
+            .caused_by(&said),
             ApiError::Stopping => Self::unavailable("the server is stopping: try again when it is back"),
             ApiError::Unauthenticated => Self::new(
                 StatusCode::UNAUTHORIZED,
@@ -432,6 +451,7 @@ impl From<ResourceAccessError> for Answer {
                     "internal",
                     "the resource's definition failed; the server's diagnostics say how",
                 )
+                .caused_by(&error)
             }
             Error::Query(error) => error.into(),
             Error::Unavailable { remedy, .. } => Self::refused(remedy, message),
@@ -560,9 +580,14 @@ impl IntoResponse for ApiError {
             code,
             error,
             details,
+            cause,
         } = self.into();
+        let failure = CallError::answered(status, code, cause.unwrap_or_else(|| error.clone()));
         let body = ErrorBody { error, code, details };
         let mut response = (status, Json(body)).into_response();
+        if status.is_server_error() {
+            response.extensions_mut().insert(failure);
+        }
         let (name, value) = match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => (header::RETRY_AFTER, "1"),
             StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::frames::{End, Frames, StreamError};
+use super::observe::BrokenOff;
 
 /// Time between two keep-alive comments. Clients take twice as long a silence for a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -52,6 +53,8 @@ pub(crate) fn respond(
     opening: Option<Opening>,
     stopping: CancellationToken,
 ) -> Response {
+    let broken = BrokenOff::default();
+    let on_break = broken.clone();
     let body = stream! {
         if let Some(mut opening) = opening {
             loop {
@@ -61,7 +64,7 @@ pub(crate) fn respond(
                     Err(error) => Err(error.into()),
                 };
                 if let Err(error) = told {
-                    return broke_off(&error);
+                    return broke_off(&on_break, &error);
                 }
                 yield Ok::<_, Infallible>(frames.bytes.split().freeze());
             }
@@ -82,7 +85,7 @@ pub(crate) fn respond(
             };
             let mut page = match page {
                 Ok(page) => page.into_iter(),
-                Err(error) => return broke_off(&error.into()),
+                Err(error) => return broke_off(&on_break, &error.into()),
             };
             loop {
                 let end = frames.push(&mut page).await;
@@ -94,12 +97,14 @@ pub(crate) fn respond(
                     Ok(End::More) => {}
                     Ok(End::Open) => break,
                     Ok(End::Terminal) => return,
-                    Err(error) => return broke_off(&error),
+                    Err(error) => return broke_off(&on_break, &error),
                 }
             }
         }
     };
-    event_stream(Body::from_stream(body))
+    let mut response = event_stream(Body::from_stream(body));
+    response.extensions_mut().insert(broken);
+    response
 }
 
 /// A stream without events.
@@ -116,10 +121,13 @@ fn event_stream(body: Body) -> Response {
 }
 
 /// Tells of a stream that ends before its time. That a session is gone is no failure.
-fn broke_off(error: &StreamError) {
+fn broke_off(broken: &BrokenOff, error: &StreamError) {
     match error {
         StreamError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_)) => {}
-        error => tracing::error!(%error, "a stream broke off"),
+        error => {
+            tracing::error!(%error, "a stream broke off");
+            broken.set(error);
+        }
     }
 }
 

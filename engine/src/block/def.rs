@@ -254,7 +254,10 @@ impl BlockDef {
             };
             let Some(given) = given else { break };
             let started = ctx.recorder().begin(ctx.place(), self.kind()).await?;
-            let ran = AssertUnwindSafe(self.run_once(given, &ctx)).catch_unwind().await;
+            let mut refused = false;
+            let ran = AssertUnwindSafe(self.run_once(given, &ctx, &mut refused))
+                .catch_unwind()
+                .await;
             let ran =
                 ran.unwrap_or_else(|panic| Err(BlockError::panicked(&format!("the block {:?}", self.name), &*panic)));
             let error = match ran {
@@ -264,6 +267,9 @@ impl BlockDef {
                 },
                 Err(error) => error,
             };
+            if error.place().is_none() && !refused {
+                ctx.capture(&error, self.kind());
+            }
             let error = error.at(ctx.path());
             if !self.failed(attempt, started, &error, &ctx).await {
                 return Err(error);
@@ -314,8 +320,10 @@ impl BlockDef {
         })
     }
 
-    async fn run_once(&self, input: Val, ctx: &Ctx) -> Result<Val, BlockError> {
-        self.check("input", self.input_rules.as_ref(), &input)?;
+    /// Sets `refused` if the input is not valid.
+    async fn run_once(&self, input: Val, ctx: &Ctx, refused: &mut bool) -> Result<Val, BlockError> {
+        self.check("input", self.input_rules.as_ref(), &input)
+            .inspect_err(|_| *refused = true)?;
         // If this fails or is dropped, the recorder closes it.
         let container = match &self.container {
             Some(opens) => Some(open(opens, &input, ctx).await?),

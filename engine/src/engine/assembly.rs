@@ -13,6 +13,7 @@ use crate::error::EngineOpenError;
 use crate::exec::{Core, Running, recover, resume};
 use crate::flow::Flow;
 use crate::flow::registry::Registry;
+use crate::host::Host;
 use crate::model::Models;
 use crate::projection;
 use crate::settings::{Settings, SettingsMissing};
@@ -24,6 +25,7 @@ pub struct Assembly {
     registry: Arc<Registry>,
     voices: Arc<Voices>,
     settings: Settings,
+    host: Host,
     resumes: bool,
     timer: Arc<dyn Timer>,
 }
@@ -47,6 +49,7 @@ pub(super) fn assemble(builder: EngineBuilder) -> Result<Assembly, Vec<String>> 
         registry: Arc::new(registry),
         voices: Arc::new(voices),
         settings,
+        host: builder.host,
         resumes: builder.resumes,
         timer: builder.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
     })
@@ -86,6 +89,7 @@ impl Assembly {
             timer: self.timer.clone(),
             voices: self.voices.clone(),
             settings: self.settings.clone(),
+            host: self.host.clone(),
         };
         let engine = Engine { core: Arc::new(core) };
         match close_or_resume(&engine.core).await {

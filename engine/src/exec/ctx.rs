@@ -21,10 +21,11 @@ use super::scopes::{RunScope, Told};
 use crate::block::History;
 use crate::error::{BlockError, QueryError, RecordError};
 use crate::flow::Flow;
+use crate::host::CapturedError;
 use crate::item::{Emit, Phase};
 use crate::model::{ModelChoice, ModelError, ModelMessage, Resolved};
 use crate::projection;
-use crate::record::{Fact, ResourceAt, ScopeKind};
+use crate::record::{BlockKind, Fact, ResourceAt, ScopeKind};
 use crate::scope::{StateRef, Views};
 use crate::settings::SettingsMissing;
 
@@ -138,6 +139,27 @@ impl Ctx {
     /// Name of the block.
     pub fn block_name(&self) -> &str {
         &self.place.block
+    }
+
+    /// Tells the application that an attempt of this block failed, with an error that came up in it.
+    pub(crate) fn capture(&self, error: &BlockError, kind: BlockKind) {
+        let run = &*self.run;
+        run.core.host.capture(|| CapturedError {
+            error,
+            request: &run.request,
+            flow: run.flow.kind(),
+            action: &run.action,
+            user: &run.user,
+            session: &run.session,
+            project: run.project.as_deref(),
+            block: &self.place.block,
+            kind,
+            instance: self.instance(),
+            path: &self.place.path,
+            attempt: self.place.attempt,
+            scope: self.place.phase,
+            transient: error.is_retryable(),
+        });
     }
 
     /// Runs `work` beside the chain. The request waits for it.

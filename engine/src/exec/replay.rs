@@ -102,6 +102,8 @@ async fn scratch(core: &Core) -> Result<Core, ReplayError> {
         // What was said was spoken.
         voices: Arc::default(),
         settings: core.settings.clone(),
+        // What fails has failed before.
+        host: Default::default(),
     })
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use flowstate_log::{Log, SubStreamInfo};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -105,8 +106,9 @@ async fn begin(core: &Arc<Core>, request: &SubStreamInfo) -> Result<Result<(), S
         runs_tools: true,
         begun: Mutex::default(),
     };
-    let task = start(core.clone(), flow, asked.user, accepted, input, Some(Box::new(past)));
-    core.tasks.lock().spawn(task);
+    let kept = core.host.keep_alive();
+    let run = start(core.clone(), flow, asked.user, accepted, input, Some(Box::new(past)));
+    core.tasks.lock().spawn(run.map(|()| drop(kept)));
     Ok(Ok(()))
 }
 

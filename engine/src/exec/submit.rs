@@ -138,9 +138,11 @@ pub(super) async fn submit_with(
         async move {
             match accept(&core, &flow, &submission, input).await {
                 Ok(request) => {
+                    let kept = core.host.keep_alive();
                     // The caller may be gone; the request runs all the same.
                     let _ = answer.send(Ok(request.accepted.clone()));
                     start(core, flow, submission.user, request, parsed, past).await;
+                    drop(kept);
                 }
                 Err(error) => drop(answer.send(Err(error))),
             }

@@ -1,0 +1,343 @@
+//! What whoever runs a server is told: errors, runs that go on, ids of calls, numbers; and how it stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::Response;
+use flowstate::engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate::engine::{EngineOpenError, Principal, Submission};
+use flowstate::log::Storage;
+use flowstate::log::append::{Append, NewRecord, Part, Sub, Target};
+use flowstate::log::record::{Kind, Subject};
+use flowstate::prelude::*;
+use flowstate::{CallError, CallInfo, CapturedError, FlowState, FlowStateBuilder, Slot, Store, StoreAdapter, memory};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+const SAY: &str = "/api/flows/chat/actions/say";
+
+fn server() -> FlowStateBuilder {
+    let answer = generator("answer").user(|input: &String, _ctx| input.clone());
+    let chat = flow("chat")
+        .action("say", action(answer).user_message(String::clone))
+        .instance("default")
+        .expect("a flow");
+    FlowState::builder().models(Models::new()).flow(chat)
+}
+
+/// A model that is asked and never answers.
+struct Silent;
+
+impl Model for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    fn stream(&self, _: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
+        stream::pending().boxed()
+    }
+}
+
+fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: &Value) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(uri).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = match body {
+        Value::Null => request.body(Body::empty()),
+        body => request
+            .header("content-type", "application/json")
+            .body(body.to_string().into()),
+    };
+    request.expect("a request")
+}
+
+async fn call(router: &Router, method: &str, uri: &str, body: &Value) -> Response {
+    let request = request(method, uri, &[], body);
+    router.clone().oneshot(request).await.expect("an answer")
+}
+
+async fn text(response: Response) -> String {
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn say(request: &str) -> Value {
+    json!({"userId": "u", "requestId": request, "input": "hello"})
+}
+
+/// A store that is not there.
+struct Away;
+
+impl StoreAdapter for Away {
+    fn name(&self) -> &str {
+        "away"
+    }
+
+    fn slots(&self) -> &[Slot] {
+        &[Slot::Primary]
+    }
+
+    fn realise(&self) -> BoxFuture<'_, Result<Storage, EngineOpenError>> {
+        Box::pin(async { Err(EngineOpenError::Store("the cable is out".into())) })
+    }
+}
+
+type Told = Arc<Mutex<Vec<(CallError, CallInfo)>>>;
+
+/// What is told into the list.
+fn telling() -> (Told, impl Fn(&CallError, &CallInfo) + Send + Sync + 'static) {
+    let told = Told::default();
+    let into = told.clone();
+    (told, move |error: &CallError, call: &CallInfo| {
+        into.lock().push((error.clone(), call.clone()));
+        panic!("a sink that fails");
+    })
+}
+
+#[tokio::test]
+async fn calls_that_fail_are_told_with_more_than_their_caller_is_told() {
+    let (told, on_error) = telling();
+    let built = server()
+        .store(Store::new(Away))
+        .on_error(on_error)
+        .build()
+        .expect("a server");
+    let router = built.router().expect("routes");
+    assert_eq!(
+        call(&router, "GET", "/readyz", &Value::Null).await.status().as_u16(),
+        503
+    );
+    let failed = call(&router, "POST", SAY, &say("r")).await;
+    let id = failed.headers()["x-request-id"].to_str().expect("ASCII").to_owned();
+    assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!text(failed).await.contains("cable"));
+    let told = told.lock();
+    let [(error, call)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (error.status, error.code),
+        (Some(StatusCode::SERVICE_UNAVAILABLE), "unavailable")
+    );
+    assert!(error.message.contains("the cable is out"), "{error:?}");
+    assert_eq!(
+        (&call.method, call.path.as_str(), &call.request_id),
+        (&Method::POST, SAY, &id)
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_told_and_a_refusal_is_not() {
+    let (told, on_error) = telling();
+    let built = server()
+        .model(Silent)
+        .store(memory())
+        .on_error(on_error)
+        .build()
+        .expect("a server");
+    let router = built.router().expect("routes");
+    assert_eq!(call(&router, "GET", "/nope", &Value::Null).await.status().as_u16(), 404);
+    assert_eq!(call(&router, "POST", SAY, &say("r")).await.status().as_u16(), 202);
+    let path = "/api/flows/chat/requests/r/stream";
+    let streamed = call(&router, "GET", path, &Value::Null).await;
+    let engine = built.ready().await.expect("open");
+    let found = engine
+        .request(&Principal::default(), "chat", "r", Default::default())
+        .await;
+    let sub = found.expect("the views").expect("the request").sub;
+    let record = NewRecord {
+        kind: Kind(9_999),
+        subject: Subject::NONE,
+        sub: Some(Sub::Next(sub.id)),
+        causation: [0; 16],
+        origin: 0,
+        payload: "{}".into(),
+    };
+    let part = Part {
+        stream: Target::Id(sub.stream),
+        expect: Vec::new(),
+        records: vec![record],
+    };
+    engine
+        .log()
+        .append(Append::of(vec![part]))
+        .await
+        .expect("open")
+        .await
+        .expect("appended");
+    assert!(!text(streamed).await.contains("request.completed"));
+    let told = told.lock();
+    let [(error, call)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (error.status, error.code, call.path.as_str()),
+        (None, "stream_broken", path)
+    );
+    assert!(error.message.contains("9999"), "{error:?}");
+    drop(told);
+    built.dispose().await;
+}
+
+/// What a sink was told, in a line.
+fn line(failure: &CapturedError<'_>) -> String {
+    format!(
+        "{} {:?} {} {}.{} {:?} {} in {}/{} for {} {} {:?} transient={}",
+        failure.block,
+        failure.kind,
+        failure.error.code(),
+        failure.path,
+        failure.attempt,
+        failure.scope,
+        failure.instance,
+        failure.flow,
+        failure.action,
+        failure.user,
+        failure.session,
+        failure.project,
+        failure.transient,
+    )
+}
+
+/// At most two letters.
+#[derive(Clone, Serialize, Deserialize, JsonSchema, Validate)]
+struct Short {
+    #[garde(length(max = 2))]
+    text: String,
+}
+
+#[tokio::test]
+async fn every_failing_attempt_is_told_once_with_the_block_that_failed() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let flaky = handler("flaky")
+        .run(move |input: String, _| {
+            let before = tries.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match before {
+                    0 | 1 => Err(BlockError::new("busy", "later").retryable(true)),
+                    _ => Ok(input),
+                }
+            }
+        })
+        .retry(Retry::attempts(3));
+    let fails = |name: &str| {
+        handler(name).run(|_: String, _| async move { Err::<String, _>(BlockError::new("broken", "for good")) })
+    };
+    let guarded = sequencer::<String>("guarded")
+        .then(fails("inner"))
+        .rescue(any_error().run(handler("saves").run(|_: Rescued, _: Ctx| async move { Ok("saved".to_owned()) })));
+    let strict = handler("strict")
+        .run(|input: Short, _| async move { Ok(input) })
+        .validated();
+    let chain = sequencer::<String>("chain")
+        .then(flaky)
+        .work(fails("beside"))
+        .then(guarded)
+        .map(|text: String, _| async move { Ok(Short { text }) })
+        .then(strict);
+    let app = flow("app")
+        .action("go", action(chain))
+        .instance("default")
+        .expect("a flow");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let into = told.clone();
+    let built = server()
+        .flow(app)
+        .store(memory())
+        .error_capture(move |failure: &CapturedError<'_>| {
+            into.lock().push(line(failure));
+            panic!("a sink that fails");
+        })
+        .build()
+        .expect("a server");
+    let submission = Submission {
+        flow: "app".into(),
+        action: "go".into(),
+        input: Some(json!("hi")),
+        user: "u".into(),
+        session: Some("s".into()),
+        request: Some("r".into()),
+        project: Some("p".into()),
+        ..Submission::default()
+    };
+    let engine = built.ready().await.expect("open");
+    let ran = engine.run_submission(submission).await;
+    // The last step refuses its input, which is nobody's failure.
+    assert!(format!("{ran:?}").contains("validation_error"), "{ran:?}");
+    let mut told = std::mem::take(&mut *told.lock());
+    told.sort();
+    let expected = [
+        "beside Handler broken root/work[1].0 Work r:root/work[1]:0 in app/go for u s Some(\"p\") transient=false",
+        "flaky Handler busy root/then[0].0 Main r:root/then[0]:0 in app/go for u s Some(\"p\") transient=true",
+        "flaky Handler busy root/then[0].1 Main r:root/then[0]:1 in app/go for u s Some(\"p\") transient=true",
+        "inner Handler broken root/then[2]/then[0].0 Main r:root/then[2]/then[0]:0 in app/go for u s Some(\"p\") transient=false",
+    ];
+    assert_eq!(told, expected);
+    built.dispose().await;
+}
+
+#[tokio::test]
+async fn a_host_learns_of_each_run_before_its_caller_and_when_it_ends() {
+    let runs: Arc<Mutex<Vec<BoxFuture<'static, ()>>>> = Arc::default();
+    let into = runs.clone();
+    let built = server()
+        .model(Silent)
+        .store(memory())
+        .on_background_work(move |run| {
+            into.lock().push(run);
+            panic!("a host that fails");
+        })
+        .build()
+        .expect("a server");
+    let router = built.router().expect("routes");
+    assert_eq!(call(&router, "POST", SAY, &json!({})).await.status().as_u16(), 400);
+    assert_eq!(call(&router, "POST", SAY, &say("r")).await.status().as_u16(), 202);
+    let mut told = std::mem::take(&mut *runs.lock());
+    assert_eq!(told.len(), 1);
+    let mut run = told.remove(0);
+    assert!(futures_util::poll!(&mut run).is_pending());
+    let engine = built.ready().await.expect("open");
+    engine.cancel(&Principal::default(), "r").await.expect("it runs");
+    run.await;
+    let found = engine
+        .request(&Principal::default(), "chat", "r", Default::default())
+        .await;
+    let row = found.expect("the views").expect("the request").row;
+    assert_eq!(row.status, flowstate::engine::RequestStatus::Interrupted);
+    built.dispose().await;
+}
+
+#[tokio::test]
+async fn every_answer_names_its_call() {
+    let built = server().store(memory()).build().expect("a server");
+    let router = built.router().expect("routes");
+    let long = "x".repeat(129);
+    for (given, kept) in [
+        (Some("abc-1.2_3:4"), true),
+        (Some(""), false),
+        (Some("a b"), false),
+        (Some("a\u{e9}"), false),
+        (Some(long.as_str()), false),
+        (None, false),
+    ] {
+        for uri in ["/api/flows", "/nope"] {
+            let headers: Vec<_> = given.map(|id| ("x-request-id", id)).into_iter().collect();
+            let request = request("GET", uri, &headers, &Value::Null);
+            let answered = router.clone().oneshot(request).await.expect("an answer");
+            let id = answered.headers()["x-request-id"].to_str().expect("ASCII");
+            assert_eq!(given == Some(id), kept, "{given:?} {id}");
+            assert!(
+                kept || (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())),
+                "{id}"
+            );
+        }
+    }
+}
