@@ -116,7 +116,8 @@ impl FlowState {
         self.check_exposure(&listener)?;
         let stopping = &self.life.stopping;
         let limits = Arc::clone(&self.life.guard.gate.limits);
-        let serving = connection::serve(listener, front::router(self.clone()), limits, stopping.clone());
+        let metrics = &self.observer().metrics;
+        let serving = connection::serve(listener, front::router(self.clone()), limits, metrics, stopping.clone());
         tokio::join!(serving, async {
             stopping.run_until_cancelled(stop).await;
             stopping.cancel();

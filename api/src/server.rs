@@ -11,6 +11,7 @@ pub(crate) mod guard;
 mod health;
 mod lease;
 pub(crate) mod limits;
+pub(crate) mod metrics;
 pub(crate) mod observe;
 pub(crate) mod paths;
 mod routes;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::error::ApiError;
 use self::guard::Guard;
+use self::observe::Observer;
 use self::paths::Paths;
 use self::routes::{actions, flows, requests, resources, sessions, streams, voice};
 use self::settings::Settings;
@@ -40,6 +42,8 @@ pub(crate) struct Api {
     pub(crate) settings: Arc<Settings>,
     /// Set when the server stops; open streams end then.
     pub(crate) stopping: CancellationToken,
+    /// What is noted of calls.
+    pub(crate) observer: Arc<Observer>,
 }
 
 /// The routes under `/api/flows`. Names that are fixed go before those that vary, so no flow can be called as they are.
@@ -86,6 +90,7 @@ pub(crate) fn paths() -> Paths<Api> {
         .nest("/api/flows", flows_routes())
         // What a client makes of it that is told that the API is at `/api`.
         .nest("/api/api/flows", flows_routes())
+        .route("/metrics", get(metrics::metrics))
         .merge(ui::routes())
 }
 

@@ -13,7 +13,9 @@ use flowstate::log::Storage;
 use flowstate::log::append::{Append, NewRecord, Part, Sub, Target};
 use flowstate::log::record::{Kind, Subject};
 use flowstate::prelude::*;
-use flowstate::{CallError, CallInfo, CapturedError, FlowState, FlowStateBuilder, Slot, Store, StoreAdapter, memory};
+use flowstate::{
+    CallError, CallInfo, CapturedError, FlowState, FlowStateBuilder, Slot, Store, StoreAdapter, fjall, lsm, memory,
+};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::BodyExt;
@@ -340,4 +342,91 @@ async fn every_answer_names_its_call() {
             );
         }
     }
+}
+
+/// The value of a line of metrics that begins so.
+fn value(metrics: &str, line: &str) -> Option<u64> {
+    let rest = metrics.lines().find_map(|found| found.strip_prefix(line))?;
+    rest.trim().parse().ok()
+}
+
+#[tokio::test]
+async fn what_happened_is_in_the_metrics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for store in [
+        memory(),
+        lsm(folder.path().join("lsm")),
+        fjall(folder.path().join("fjall")),
+    ] {
+        let built = server().model(Silent).store(store).build().expect("a server");
+        let router = built.router().expect("routes");
+        assert_eq!(call(&router, "POST", SAY, &say("r")).await.status().as_u16(), 202);
+        let stream = call(&router, "GET", "/api/flows/chat/requests/r/stream", &Value::Null).await;
+        let metrics = async || {
+            let answered = call(&router, "GET", "/metrics", &Value::Null).await;
+            assert_eq!(
+                answered.headers()["content-type"],
+                "text/plain; version=0.0.4; charset=utf-8"
+            );
+            text(answered).await
+        };
+        let now = metrics().await;
+        let posts = "flowstate_http_responses_total{method=\"POST\",route=\"/api/flows/{kind}/actions/{action}\",status=\"2xx\"}";
+        assert_eq!(value(&now, posts), Some(1), "{now}");
+        assert_eq!(value(&now, "flowstate_http_open_streams"), Some(1), "{now}");
+        assert_eq!(value(&now, "flowstate_requests_running"), Some(1), "{now}");
+        assert_eq!(value(&now, "flowstate_log_failed"), Some(0), "{now}");
+        assert!(
+            value(&now, "flowstate_log_append_duration_seconds_count") >= Some(1),
+            "{now}"
+        );
+        assert!(
+            value(&now, "flowstate_log_sync_duration_seconds_count") >= Some(1),
+            "{now}"
+        );
+        let engine = built.ready().await.expect("open");
+        engine.cancel(&Principal::default(), "r").await.expect("it runs");
+        assert!(text(stream).await.contains("request."));
+        let now = metrics().await;
+        assert_eq!(value(&now, "flowstate_http_open_streams"), Some(0), "{now}");
+        assert_eq!(
+            value(&now, "flowstate_requests_total{outcome=\"interrupted\"}"),
+            Some(1),
+            "{now}"
+        );
+        built.dispose().await;
+    }
+}
+
+#[tokio::test]
+async fn hostile_calls_make_no_new_labels() {
+    let built = server().store(memory()).build().expect("a server");
+    let router = built.router().expect("routes");
+    let long = "x".repeat(2_000);
+    for number in 0..200 {
+        for uri in [
+            format!("/nope/{number}/{long}"),
+            format!("/api/flows/k{number}/actions/a{number}"),
+            format!("/api/flows/sessions/s%22%0A{number}?x={number}"),
+            format!("/api/flows/sessions/{number}/resources/r{number}/a/b/{number}"),
+        ] {
+            for method in ["GET", &format!("M{number}")] {
+                let answered = router
+                    .clone()
+                    .oneshot(request(method, &uri, &[("x-request-id", &uri)], &Value::Null));
+                assert!(answered.await.expect("an answer").status().is_client_error());
+            }
+        }
+    }
+    let metrics = text(call(&router, "GET", "/metrics", &Value::Null).await).await;
+    let lines: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("flowstate_http_responses_total"))
+        .collect();
+    assert!((6..=10).contains(&lines.len()), "{lines:#?}");
+    assert!(metrics.len() < 16 << 10, "{} bytes", metrics.len());
+    let other = lines
+        .iter()
+        .any(|line| line.contains("method=\"other\",route=\"none\",status=\"4xx\""));
+    assert!(other, "{lines:#?}");
 }

@@ -30,6 +30,7 @@ use crate::principal::Principal;
 use crate::projection::session::List;
 use crate::projection::{self, RequestRow, SessionSummary};
 use crate::settings::{SettingsBuilder, SettingsMissing};
+use crate::stats::RunCounts;
 use crate::timer::Timer;
 use crate::voice::{TranscribeError, Transcription, TranscriptionRequest, VoiceProviders};
 
@@ -207,6 +208,11 @@ impl Engine {
     /// The settings of this type that it was given.
     pub fn settings<S: Any>(&self) -> Result<&S, SettingsMissing> {
         self.core.settings.get()
+    }
+
+    /// How the requests that ran here ended, and how many run.
+    pub fn run_counts(&self) -> RunCounts {
+        self.core.stats.counts()
     }
 
     /// The log, for reading.

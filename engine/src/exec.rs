@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::flow::registry::Registry;
 use crate::host::Host;
 use crate::settings::Settings;
+use crate::stats::Stats;
 use crate::timer::Timer;
 use crate::voice::Voices;
 
@@ -63,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) voices: Arc<Voices>,
     /// What the application hands to blocks.
     pub(crate) settings: Settings,
+    /// How runs ended.
+    pub(crate) stats: Stats,
     /// Who is told of what fails and what goes on.
     pub(crate) host: Host,
 }

@@ -60,6 +60,7 @@ mod resource;
 mod schema;
 mod scope;
 mod settings;
+mod stats;
 mod timer;
 pub mod types;
 mod value;
@@ -100,6 +101,7 @@ pub use scope::{
     Write, Written, scope, view,
 };
 pub use settings::SettingsMissing;
+pub use stats::RunCounts;
 pub use timer::Timer;
 pub use value::Data;
 

@@ -12,6 +12,7 @@ use crate::log::{Options, SegmentLog};
 use crate::poison::PoisonReason;
 use crate::read::{Follow, FollowSub};
 use crate::record::{Name, Record, StreamId, SubStreamId};
+use crate::stats::Stats;
 use crate::verbs::{CommitFilter, CommitPage, Erase, ListedStream, StreamQuery, SubStreamInfo, Trim, Verbs};
 use crate::view::{Fold, ViewId};
 use crate::view_store::Entry;
@@ -47,6 +48,11 @@ impl Log {
     /// Time and ids.
     pub fn env(&self) -> &Arc<dyn Env> {
         self.verbs.env()
+    }
+
+    /// What it has counted since it was opened.
+    pub fn stats(&self) -> &Arc<Stats> {
+        self.verbs.stats()
     }
 
     /// Queues an append; waits while too much is queued. Appends queued one after the other are sequenced in that order.

@@ -31,6 +31,7 @@ mod retention;
 mod run;
 mod segment;
 mod snapshot;
+pub mod stats;
 mod storage;
 mod tail;
 mod threads;

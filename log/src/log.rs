@@ -31,6 +31,7 @@ use crate::segment::files::Files;
 use crate::segment::supply::Supply;
 use crate::segment::{Slot, Slots};
 use crate::snapshot::Snapshot;
+use crate::stats::Stats;
 use crate::tail::Tail;
 use crate::view::View;
 use crate::view::inline::{Folds, Views};
@@ -112,6 +113,7 @@ impl Options {
 pub(crate) struct Shared {
     pub(crate) store: [u8; 16],
     pub(crate) env: Arc<dyn Env>,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
     pub(crate) chain: bool,
@@ -170,6 +172,7 @@ impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             store: parts.store,
+            stats: Stats::new(parts.env.clone()),
             env: parts.env,
             poison: Poison::default(),
             streams: Streams::default(),
@@ -246,8 +249,10 @@ impl Shared {
         if let Some(reason) = self.poison.get() {
             return Err(reason.clone());
         }
+        let began = self.stats.now();
         match slot.file.sync() {
             Ok(()) => {
+                self.stats.synced(began);
                 self.synced.fetch_max(commit, Ordering::AcqRel);
                 Ok(())
             }
@@ -428,6 +433,7 @@ impl SegmentLog {
         // A small one takes what leaves room for no more than may wait.
         let share = limits.queue_bytes_max.div_ceil(limits.queue_appends_max.max(1));
         let permits = bytes.max(share).min(limits.queue_bytes_max) as u32;
+        held.waiting = Some(self.shared.stats.append());
         let room = self.handle.room.clone().acquire_many_owned(permits).await;
         held.room = Some(room.map_err(|_| AppendError::Closed)?);
         let (to_sequenced, sequenced) = oneshot::channel();

@@ -34,6 +34,7 @@ use crate::limits::Limits;
 use crate::log::Durability;
 use crate::poison::Poison;
 use crate::record::{Name, StreamId};
+use crate::stats::Stats;
 use crate::view::View;
 use crate::view_store::{StoreError, keys};
 use crate::writer::queued;
@@ -79,6 +80,7 @@ impl LsmOptions {
 struct Shared {
     store: [u8; 16],
     env: Arc<dyn Env>,
+    stats: Arc<Stats>,
     limits: Limits,
     durability: Durability,
     poison: Poison,
@@ -141,6 +143,7 @@ impl LsmLog {
         };
         let shared = Arc::new(Shared {
             store,
+            stats: Stats::new(options.env.clone()),
             env: options.env,
             durability: options.durability,
             poison: Poison::default(),
@@ -219,6 +222,7 @@ impl LsmLog {
                 bytes += record.payload.len();
             }
         }
+        let waiting = self.shared.stats.append();
         let permits = bytes.min(limits.queue_bytes_max) as u32;
         let room = self.handle.room.clone().acquire_many_owned(permits).await;
         let (to_sequenced, sequenced) = oneshot::channel();
@@ -227,7 +231,7 @@ impl LsmLog {
             fingerprint: append.key.as_ref().map_or(0, |_| queued::fingerprint(&append)),
             append,
             bytes,
-            room: room.map_err(|_| AppendError::Closed)?,
+            held: (room.map_err(|_| AppendError::Closed)?, waiting),
             sequenced: to_sequenced,
             outcome,
         }))

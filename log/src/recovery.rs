@@ -308,7 +308,12 @@ fn start(recovered: Recovered) -> Result<(Front, JoinHandle<()>), OpenError> {
         }
     }
     *shared.helpers.lock() = helpers;
-    let pipeline = Pipeline::new(shared.store, shared.durability == Durability::Sync, position);
+    let pipeline = Pipeline::new(
+        shared.store,
+        shared.durability == Durability::Sync,
+        position,
+        shared.stats.clone(),
+    );
     let syncer = match (trouble, Syncer::start(pipeline, queue.clone())) {
         (None, Ok(syncer)) => syncer,
         (Some(error), _) | (None, Err(error)) => {

@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::error::{AppendError, ReadError, RetentionError, ViewError};
 use crate::poison::PoisonReason;
 use crate::record::{Kind, Name, Record, StreamId, SubStreamId};
+use crate::stats::Stats;
 use crate::view::ViewId;
 use crate::view_store::Entry;
 
@@ -143,6 +144,9 @@ pub enum Erase {
 pub trait Verbs: Send + Sync + 'static {
     /// Time and ids.
     fn env(&self) -> &Arc<dyn Env>;
+
+    /// What it has counted since it was opened.
+    fn stats(&self) -> &Arc<Stats>;
 
     /// Identity of the store.
     fn store(&self) -> [u8; 16];

@@ -25,6 +25,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Client, Full, Limits, Shares};
+use super::metrics::Metrics;
 
 /// File descriptors that connections leave to the rest of the process: segments, the view store, the listener.
 const DESCRIPTORS_KEPT: u64 = 128;
@@ -40,7 +41,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Serves `router` until `stopping`, then lets open calls finish. Streams must end themselves when `stopping`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, stopping: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Arc<Limits>,
+    metrics: &Metrics,
+    stopping: CancellationToken,
+) {
     let room = Shares::new(limits.connections.min(descriptors()), limits.connections_per_address);
     let refusals = Shares::new(REFUSALS_MAX, REFUSALS_MAX);
     let mut connections = JoinSet::new();
@@ -57,9 +64,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Arc<Lim
         match room.take(Some(Client::at(peer.ip()))) {
             Ok(share) => {
                 let connection = connection(socket, peer, router.clone(), Arc::clone(&limits), stopping.clone());
+                let open = metrics.connection();
                 connections.spawn(async move {
                     connection.await;
-                    drop(share);
+                    drop((share, open));
                 });
             }
             Err(full) => {

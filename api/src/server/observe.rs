@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use self::body::Watched;
 use super::error::ApiError;
+use super::metrics::Metrics;
 
 /// The header that names a call, in both directions.
 const REQUEST_ID: &str = "x-request-id";
@@ -72,6 +73,7 @@ impl BrokenOff {
 pub(crate) struct Observer {
     on_error: Option<Box<OnError>>,
     env: SystemEnv,
+    pub(crate) metrics: Metrics,
 }
 
 impl Observer {
@@ -79,6 +81,7 @@ impl Observer {
         Self {
             on_error,
             env: SystemEnv::new(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -132,7 +135,8 @@ pub(super) async fn observe(State(observer): State<Arc<Observer>>, request: Requ
     });
     let took = observer.env.monotonic().saturating_sub(began);
     let route = response.extensions_mut().remove::<MatchedPath>();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let route = route.as_ref().map(MatchedPath::as_str);
+    observer.metrics.answered(&call.method, route, response.status(), took);
     span.record("route", route);
     span.record("status", response.status().as_u16());
     span.record("ms", took.as_secs_f64() * 1_000.0);

@@ -90,6 +90,7 @@ impl Assembly {
             voices: self.voices.clone(),
             settings: self.settings.clone(),
             host: self.host.clone(),
+            stats: Default::default(),
         };
         let engine = Engine { core: Arc::new(core) };
         match close_or_resume(&engine.core).await {

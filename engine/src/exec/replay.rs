@@ -104,6 +104,7 @@ async fn scratch(core: &Core) -> Result<Core, ReplayError> {
         settings: core.settings.clone(),
         // What fails has failed before.
         host: Default::default(),
+        stats: Default::default(),
     })
 }
 

@@ -102,6 +102,11 @@ pub(super) async fn run(run: Arc<Run>, input: Val, cancelled: CancellationToken)
         },
         outcome = until_cancelled(&run, input, &cancelled) => outcome,
     };
+    run.core.stats.ended(match &outcome {
+        Outcome::Completed(_) => RequestStatus::Completed,
+        Outcome::Failed(_) => RequestStatus::Failed,
+        Outcome::Interrupted(_) => RequestStatus::Interrupted,
+    });
     if let Err(error) = run.recorder.finish(outcome, &closing).await {
         tracing::error!(request = &*run.request, %error, "a request could not be closed; the next start closes it");
     }

@@ -213,6 +213,7 @@ pub(super) async fn start(
         speaker,
         step_errors: AtomicU32::new(0),
     };
+    let _running = core.stats.begin();
     // First known here, then looked up: whoever asks to stop it either finds it here, or is found.
     let cancelled = core.running.begin(sub);
     if was_asked(&core, stream, sub).await {

@@ -15,6 +15,7 @@ use crate::env::Env;
 use crate::error::{AppendError, ReadError, RetentionError, ViewError};
 use crate::poison::PoisonReason;
 use crate::record::{Name, Record, StreamId, SubStreamId};
+use crate::stats::Stats;
 use crate::verbs::{
     Answer, CommitFilter, CommitPage, Erase, ListedStream, StreamQuery, SubPage, SubStreamInfo, Trim, Verbs,
 };
@@ -25,6 +26,10 @@ use crate::writer::queued::Command;
 impl Verbs for SegmentLog {
     fn env(&self) -> &Arc<dyn Env> {
         &self.shared.env
+    }
+
+    fn stats(&self) -> &Arc<Stats> {
+        &self.shared.stats
     }
 
     fn store(&self) -> [u8; 16] {

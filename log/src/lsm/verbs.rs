@@ -16,6 +16,7 @@ use crate::env::Env;
 use crate::error::{AppendError, ReadError, RetentionError, ViewError};
 use crate::poison::PoisonReason;
 use crate::record::{Name, Record, StreamId, SubStreamId};
+use crate::stats::Stats;
 use crate::verbs::{
     Answer, CommitFilter, CommitPage, Erase, ListedStream, StreamQuery, SubPage, SubStreamInfo, Trim, Verbs,
 };
@@ -37,6 +38,10 @@ impl LsmLog {
 impl Verbs for LsmLog {
     fn env(&self) -> &Arc<dyn Env> {
         &self.shared.env
+    }
+
+    fn stats(&self) -> &Arc<Stats> {
+        &self.shared.stats
     }
 
     fn store(&self) -> [u8; 16] {

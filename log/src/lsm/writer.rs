@@ -17,6 +17,7 @@ use crate::append::{Append, Appended};
 use crate::error::AppendError;
 use crate::log::Durability;
 use crate::record::{Kind, StreamId};
+use crate::stats::Waiting;
 use crate::view_store::{StoreError, keys};
 
 /// What the writer is sent.
@@ -32,8 +33,8 @@ pub(super) struct Queued {
     pub(super) fingerprint: u64,
     /// About as many bytes in the batch.
     pub(super) bytes: usize,
-    /// Room in the queue, held until the outcome is known.
-    pub(super) room: OwnedSemaphorePermit,
+    /// Room in the queue, and what counts it: held until the outcome is known.
+    pub(super) held: (OwnedSemaphorePermit, Waiting),
     pub(super) sequenced: oneshot::Sender<Appended>,
     pub(super) outcome: oneshot::Sender<Result<Appended, AppendError>>,
 }
@@ -41,7 +42,7 @@ pub(super) struct Queued {
 type Answer = (
     oneshot::Sender<Result<Appended, AppendError>>,
     Result<Appended, AppendError>,
-    OwnedSemaphorePermit,
+    (OwnedSemaphorePermit, Waiting),
 );
 
 /// Runs until closed or until every sender is gone.
@@ -118,7 +119,7 @@ fn commit(shared: &Arc<Shared>, waiting: &mut VecDeque<Queued>) {
             }
             (Some(_), _) => Err(AppendError::Closed),
         };
-        answers.push((queued.outcome, decided, queued.room));
+        answers.push((queued.outcome, decided, queued.held));
     }
     let written = match broken {
         Some(error) => Err(error),
@@ -164,7 +165,11 @@ fn write(shared: &Shared, group: &mut Group<'_>, number: u64) -> Result<bool, St
             Durability::Sync => PersistMode::SyncData,
             Durability::Buffered { .. } => PersistMode::Buffer,
         };
+        let began = shared.stats.now();
         shared.tree.commit(changes, mode)?;
+        if shared.durability == Durability::Sync {
+            shared.stats.synced(began);
+        }
         Ok(swept)
     });
     if written.is_err() {
@@ -282,7 +287,7 @@ fn put_live(id: StreamId, pending: &Pending, changes: &mut Changes) -> Result<()
 }
 
 fn answer(answers: Vec<Answer>) {
-    for (to, outcome, _room) in answers {
+    for (to, outcome, _held) in answers {
         let _ = to.send(outcome);
     }
 }

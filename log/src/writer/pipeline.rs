@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::log::Shared;
 use crate::record::Digest;
 use crate::segment::Slot;
+use crate::stats::Stats;
 
 /// Bytes of a commit around this many of records, at most.
 pub(super) fn frame(records: usize) -> usize {
@@ -72,6 +73,7 @@ pub(super) struct Job {
     offset: u64,
     bytes: Vec<u8>,
     sync: bool,
+    stats: Arc<Stats>,
 }
 
 /// What became of it, with its bytes.
@@ -88,10 +90,17 @@ impl Job {
             offset,
             bytes,
             sync,
+            stats,
         } = self;
         let write = || {
             slot.file.write_at(offset, &bytes)?;
-            if sync { slot.file.sync() } else { Ok(()) }
+            if !sync {
+                return Ok(());
+            }
+            let began = stats.now();
+            slot.file.sync()?;
+            stats.synced(began);
+            Ok(())
         };
         let written = catch_unwind(AssertUnwindSafe(write));
         Landed {
@@ -106,6 +115,7 @@ pub(crate) struct Pipeline {
     pub(super) store: [u8; 16],
     /// Whether a commit has landed only when it is synced.
     pub(super) sync: bool,
+    stats: Arc<Stats>,
     /// Of a log that does not sync each commit: the last one that is known to be synced.
     pub(super) synced: u64,
     pub(super) at: Position,
@@ -125,10 +135,11 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(store: [u8; 16], sync: bool, at: Position) -> Self {
+    pub(crate) fn new(store: [u8; 16], sync: bool, at: Position, stats: Arc<Stats>) -> Self {
         Self {
             store,
             sync,
+            stats,
             synced: at.commit,
             at,
             open: None,
@@ -224,6 +235,7 @@ impl Pipeline {
             offset,
             bytes: std::mem::take(&mut group.buffer),
             sync: self.sync,
+            stats: self.stats.clone(),
         };
         self.before = answers.len();
         self.at.offset += length as u64;

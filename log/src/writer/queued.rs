@@ -13,6 +13,7 @@ use crate::error::AppendError;
 use crate::index::{Cell, Flight};
 use crate::limits::Limits;
 use crate::record::{BlobRef, Carried, Digest, IdempotencyKey, Kind, Parent, Repeatable, StreamId};
+use crate::stats::Waiting;
 use crate::view::inline::Slot;
 
 /// What the writer is sent.
@@ -53,6 +54,8 @@ pub(crate) struct Held {
     /// Blobs that it refers to.
     pub(crate) blobs: Vec<Pinned>,
     pub(crate) flight: Option<Flight>,
+    /// Counts it.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// What was worked out for a record before it was queued.

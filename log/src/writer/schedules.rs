@@ -387,7 +387,7 @@ fn once(scenario: Scenario, act: impl Fn(&Way) -> Vec<Answered>) {
     let recovered = recovery::recover(options(Arc::new(watched))).expect("a log");
     let shared = recovered.shared;
     let queue = Arc::new(Queue::default());
-    let pipeline = Pipeline::new(shared.store, true, recovered.position);
+    let pipeline = Pipeline::new(shared.store, true, recovered.position, shared.stats.clone());
     let syncer = Syncer::start(pipeline, queue.clone()).expect("a thread");
     let way = Way {
         front: Front {

@@ -9,6 +9,7 @@ use hyper::body::{Frame, SizeHint};
 use tracing::Span;
 
 use super::{BrokenOff, CallError, CallInfo, Observer};
+use crate::server::metrics::OpenOne;
 
 pub(super) struct Watched {
     body: Body,
@@ -16,11 +17,13 @@ pub(super) struct Watched {
     observer: Arc<Observer>,
     call: CallInfo,
     span: Span,
+    _open: OpenOne,
 }
 
 impl Watched {
     pub(super) fn new(body: Body, broken: BrokenOff, observer: Arc<Observer>, call: CallInfo, span: Span) -> Self {
         Self {
+            _open: observer.metrics.stream(),
             body,
             broken,
             observer,
