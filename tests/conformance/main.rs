@@ -33,8 +33,6 @@ const PENDING: &[(u32, &str)] = &[
         "work beside the main chain is not told by a status with blocked:false",
     ),
     (75, "a session that is made has version 1, and the contract says 0"),
-    (97, "there is no GET /sessions/{session}/resources/{collection}"),
-    (98, "there is no GET /sessions/{session}/resources/{collection}/{topic}"),
 ];
 
 /// Longest wait for anything in a case that is not expected to pass.

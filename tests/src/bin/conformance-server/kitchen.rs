@@ -44,7 +44,12 @@ struct Note {
 }
 
 fn everything() -> ClientAccess {
-    ClientAccess::new().read_content().create().update().delete()
+    ClientAccess::new()
+        .read_content()
+        .read_state()
+        .create()
+        .update()
+        .delete()
 }
 
 fn notes() -> Resource<Note> {
@@ -63,7 +68,9 @@ fn locked() -> Resource<Note> {
 }
 
 fn files() -> Collection<Note> {
-    collection("files", "files/**").client(everything())
+    collection("files", "files/**")
+        .client(everything())
+        .client_data(|note: &Note| json!({"stars": note.stars}))
 }
 
 fn sealed() -> Collection<Note> {

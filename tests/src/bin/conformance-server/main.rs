@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use flowstate::engine::voice::VoiceProviders;
 use flowstate::prelude::*;
-use flowstate::{FlowState, FlowStateBuilder, lsm};
+use flowstate::{FlowState, FlowStateBuilder, Limits, lsm};
 use tokio::net::TcpListener;
 
 use puppet::Puppet;
@@ -22,7 +22,12 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const ORIGIN: &str = "https://app.example.org";
 
 fn builder(bare: bool) -> Result<FlowStateBuilder, FlowError> {
-    let builder = FlowState::builder().models(Models::new()).model(Puppet);
+    // All cases call from one address, one of them with 100 streams at once.
+    let limits = Limits {
+        streams_per_client: 256,
+        ..Limits::default()
+    };
+    let builder = FlowState::builder().models(Models::new()).model(Puppet).limits(limits);
     if bare {
         return Ok(builder.flow(flows::plain()?));
     }
@@ -45,7 +50,7 @@ async fn serve(folder: &str, address: &str, bare: bool) -> Result<(), Failure> {
         .serve_on(listener, async {
             terminate.recv().await;
         })
-        .await;
+        .await?;
     server.dispose().await;
     Ok(())
 }
