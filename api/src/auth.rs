@@ -1,6 +1,7 @@
 //! Who calls: the one seam between a call's credential and the engine's principal. Two implementations come along, [`ApiKeys`] and [`Jwt`];
 //! what the server does with an identity is in `server/gate`.
 
+mod api_key;
 mod api_keys;
 mod jwt;
 mod key_file;
@@ -13,7 +14,8 @@ use axum::http::request::Parts;
 use flowstate_engine::Principal;
 use futures_util::future::BoxFuture;
 
-pub use api_keys::{ApiKey, ApiKeyError, ApiKeys};
+pub use api_key::ApiKey;
+pub use api_keys::{ApiKeyError, ApiKeys};
 pub use jwt::{Jwt, JwtAlgorithm, JwtError};
 
 /// Longest tenant and user together, in bytes: what a principal can hold.

@@ -2,7 +2,7 @@
 //! Routes are in `server`; running flows is the engine's.
 
 mod builder;
-mod defences;
+pub(crate) mod defences;
 mod error;
 mod lifecycle;
 

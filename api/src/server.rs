@@ -16,6 +16,7 @@ pub(crate) mod observe;
 pub(crate) mod paths;
 mod routes;
 pub(crate) mod settings;
+mod shares;
 mod sse;
 mod ui;
 

@@ -181,7 +181,8 @@ fn comparable(answer: &Answer, names: Names) -> (u16, Vec<String>, String) {
         headers.map(|(name, value)| format!("{name}: {}", names.blank(&String::from_utf8_lossy(value.as_bytes()))));
     let body = match serde_json::from_str::<Value>(&answer.body) {
         Ok(body) if !is_error => shape(&body),
-        _ => names.blank(&answer.body),
+        _ if is_error => names.blank(&answer.body),
+        _ => answer.body.clone(),
     };
     (answer.status.as_u16(), headers.collect(), body)
 }

@@ -1,6 +1,7 @@
 //! How the process starts and ends: signals, a second process, a taken port, an unwritable folder.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
@@ -104,6 +105,35 @@ fn damage_is_refused_and_nothing_is_changed() {
     let said = refused(folder.path(), &["--listen", "127.0.0.1:0"]);
     assert!(said.contains("damaged") && said.contains("manifest"), "{said}");
     assert_eq!(std::fs::read(&manifest).expect("read"), bytes);
+}
+
+#[test]
+fn strangers_are_not_served_by_accident_and_keys_that_others_can_read_are_no_keys() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (data, keys) = (folder.path().join("data"), folder.path().join("keys.json"));
+    std::fs::write(&keys, r#"{"keys":[]}"#).expect("write");
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o644)).expect("permissions");
+    let exposed = ["--listen", "0.0.0.0:0"];
+    let said = refused(&data, &exposed);
+    for part in ["--api-keys", "FLOWSTATE_API_KEYS", "--allow-unauthenticated-public"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let file = ["--api-keys", keys.to_str().expect("text")];
+    let said = refused(&data, &[exposed, file].concat());
+    assert!(said.contains("chmod 600") && said.contains("--api-keys"), "{said}");
+    assert!(!data.exists(), "nothing was opened");
+
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+    for allowed in [&file[..], &["--allow-unauthenticated-public"]] {
+        let mut command = command(BINARY, &data, &[&exposed[..], allowed].concat());
+        let mut server = command.spawn().expect("the binary starts");
+        let mut line = String::new();
+        let mut said = BufReader::new(server.stdout.take().expect("stdout"));
+        said.read_line(&mut line).expect("a line");
+        assert!(line.contains("ready"), "{allowed:?}: {line}");
+        server.kill().expect("kill");
+        server.wait().expect("wait");
+    }
 }
 
 #[test]

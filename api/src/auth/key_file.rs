@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::api_keys::{ApiKey, ApiKeyError};
+use super::api_key::ApiKey;
+use super::api_keys::ApiKeyError;
 
 /// Largest file.
 const FILE_BYTES_MAX: u64 = 8 << 20;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::hello_chat::hello_chat;
 use super::{Args, StoreKind};
 use crate::auth::{ApiKeyError, ApiKeys};
+use crate::flow_state::defences::is_exposed;
 use crate::signals::Signals;
 use crate::{BuildError, FlowState, FlowStateBuilder, ReadyError, ServeError, fjall, lsm};
 
@@ -71,14 +72,15 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
     let models = models(&args, Models::from_env());
     let who = answering(&args, models.clone())?;
     let (listener, address) = bind(&args.listen).await?;
+    if is_exposed(address) && args.api_keys.is_none() && !args.allow_unauthenticated_public {
+        return Err(StartError::Exposed(address));
+    }
     let app = build(&args, models, address)?;
     let engine = tokio::select! {
         opened = app.ready() => opened.map_err(|error| explained(error, &args.data_dir))?,
         signal = signals.next() => return Ok(ExitCode::from(signal)),
     };
 
-    app.check_exposure(&listener)
-        .map_err(|_| StartError::Exposed(address))?;
     announce(address, &args, &who);
     let stop = CancellationToken::new();
     let work = async {

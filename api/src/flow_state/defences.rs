@@ -1,5 +1,6 @@
 //! What a server is told about its defences: who may call, from where, and how much.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -37,11 +38,16 @@ impl FlowState {
     }
 
     /// Refuses an address that strangers can reach if everybody may do everything.
-    pub(crate) fn check_exposure(&self, listener: &TcpListener) -> Result<(), ServeError> {
+    pub(super) fn check_exposure(&self, listener: &TcpListener) -> Result<(), ServeError> {
         let address = listener.local_addr().map_err(ServeError::Listen)?;
-        match address.ip().to_canonical().is_loopback() || self.life.guard.gate.may_be_public() {
-            true => Ok(()),
-            false => Err(ServeError::Exposed(address)),
+        match is_exposed(address) && !self.life.guard.gate.may_be_public() {
+            true => Err(ServeError::Exposed(address)),
+            false => Ok(()),
         }
     }
+}
+
+/// Whether other machines can reach it.
+pub(crate) fn is_exposed(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }

@@ -24,8 +24,9 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{Client, Full, Limits, Shares};
+use super::limits::Limits;
 use super::metrics::Metrics;
+use super::shares::{Client, Full, Shares};
 
 /// File descriptors that connections leave to the rest of the process: segments, the view store, the listener.
 const DESCRIPTORS_KEPT: u64 = 128;

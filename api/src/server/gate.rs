@@ -15,7 +15,8 @@ use super::body::Arriving;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::lease::{self, Lease};
-use super::limits::{Client, Full, Limits, Share, Shares};
+use super::limits::Limits;
+use super::shares::{Client, Full, Share, Shares};
 use crate::auth::{AuthError, Authenticate, Identity};
 
 /// What a server is told about its defences.

@@ -16,7 +16,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::sleep;
 
 use super::gate::Gate;
-use super::limits::Share;
+use super::shares::Share;
 use crate::auth::Identity;
 
 const ENDED_COMMENT: &[u8] = b": the credential has ended\n\n";

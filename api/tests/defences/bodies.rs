@@ -15,6 +15,7 @@ fn body_of(answer: &str) -> Value {
 async fn json_that_readers_could_take_differently_is_refused() {
     let server = Server::start(builder()).await;
     let commits = server.state.ready().await.expect("ready").log().last_commit();
+    let mut wrong = Vec::new();
     let good = |more: &str| format!(r#"{{"input":"hi","userId":"u"{more}}}"#);
     for (what, body) in [
         ("a key twice", good(r#","userId":"v""#)),
@@ -52,7 +53,7 @@ async fn json_that_readers_could_take_differently_is_refused() {
         ),
         ("NUL in an id", good(r#","sessionId":"a\u0000b""#)),
         ("lines in an id", good(r#","requestId":"r\r\ndata: x""#)),
-        ("a Unicode line break in an id", good(r#","requestId":"r\u0085""#)),
+        ("a Unicode line break in an id", good(r#","requestId":"r\u0085x""#)),
         ("a number for an id", good(r#","requestId":7"#)),
         ("an object for an id", good(r#","requestId":{"$ne":""}"#)),
     ] {
@@ -61,15 +62,14 @@ async fn json_that_readers_could_take_differently_is_refused() {
             false => ACTION,
         };
         let answer = server.call("POST", path, &body).await;
-        assert_eq!(status(&answer), 400, "{what}: {answer}");
+        if status(&answer) != 400 {
+            wrong.push(format!("{what}: {answer}"));
+        }
         assert!(answer.len() < 2_000, "{what}: what was sent is not sent back");
         server.assert_alive(what).await;
     }
-    assert_eq!(
-        server.state.ready().await.expect("ready").log().last_commit(),
-        commits,
-        "nothing is kept"
-    );
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(server.state.ready().await.expect("ready").log().last_commit(), commits, "nothing is kept");
 
     // What only looks odd is kept as it is: names of prototypes, large numbers that are exact, `1e30`, NUL in content.
     let odd = good(
@@ -95,7 +95,7 @@ async fn queries_are_clamped_and_never_reach_further() {
         ("?userId=*", 0),
         ("?userId[]=a", 1),
         ("?userId=u%00", 0),
-        ("?userId=%ff", 1),
+        ("?userId=%ff", 0),
         ("?flowKind=' or 1=1 --", 0),
         ("?%", 1),
     ] {

@@ -20,22 +20,9 @@ async fn a_head_that_two_servers_could_read_differently_is_refused_and_the_conne
     let commits = server.state.ready().await.expect("ready").log().last_commit();
     let length = BODY.len();
     let chunked = format!("{length:x}\r\n{BODY}\r\n0\r\n\r\n");
+    let mut wrong = Vec::new();
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for (what, bytes) in [
-        (
-            "length and chunks",
-            post(
-                &format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n"),
-                &chunked,
-            ),
-        ),
-        (
-            "chunks and length",
-            post(
-                &format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n"),
-                &chunked,
-            ),
-        ),
         (
             "two lengths",
             post(&format!("content-length: {length}\r\ncontent-length: 3\r\n"), BODY),
@@ -118,7 +105,9 @@ async fn a_head_that_two_servers_could_read_differently_is_refused_and_the_conne
         ("TLS", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}".to_owned()),
     ] {
         let answer = server.send(&bytes).await;
-        assert!([0, 400].contains(&status(&answer)), "{what}: {answer}");
+        if ![0, 400].contains(&status(&answer)) {
+            wrong.push(format!("{what}: {answer}"));
+        }
         assert_eq!(
             answer.matches("HTTP/1.1 ").count(),
             usize::from(status(&answer) > 0),
@@ -126,11 +115,27 @@ async fn a_head_that_two_servers_could_read_differently_is_refused_and_the_conne
         );
         server.assert_alive(what).await;
     }
-    assert_eq!(
-        server.state.ready().await.expect("ready").log().last_commit(),
-        commits,
-        "nothing is kept"
-    );
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(server.state.ready().await.expect("ready").log().last_commit(), commits, "nothing is kept");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_read_behind_a_call_in_chunks() {
+    let server = Server::start(builder()).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let chunked = format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
+    let (length, chunks) = ("content-length: 5\r\n", "transfer-encoding: chunked\r\n");
+    for headers in [
+        format!("{length}{chunks}"),
+        format!("{chunks}{length}"),
+        chunks.to_owned(),
+    ] {
+        let call = post(&headers, &chunked).replacen("connection: close\r\n", "", 1);
+        let answer = server.send(call + smuggled).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{headers}: {answer}");
+        assert_eq!(status(&answer), 202, "{headers}: {answer}");
+    }
     server.stop().await;
 }
 
@@ -146,6 +151,7 @@ async fn heads_have_a_bound_and_methods_and_hosts_are_the_known_ones() {
         uri_bytes,
         ..
     } = Limits::default();
+    let mut wrong = Vec::new();
     let preflight = "origin: http://evil.example\r\naccess-control-request-method: POST\r\n";
     for (what, bytes, expected) in [
         ("as many headers as there may be", get(&many(headers - 2)), 200),
@@ -238,16 +244,15 @@ async fn heads_have_a_bound_and_methods_and_hosts_are_the_known_ones() {
         ("doubled slashes", request("GET", "//api//flows", ""), 404),
     ] {
         let answer = server.send(&bytes).await;
-        assert_eq!(
-            status(&answer),
-            expected,
-            "{what}: {}",
-            answer.chars().take(500).collect::<String>()
-        );
-        assert!(!answer.contains("set-cookie:"), "{what}: {answer}");
+        if status(&answer) != expected {
+            let answer: String = answer.chars().take(300).collect();
+            wrong.push(format!("{what}, not {expected}: {answer}"));
+        }
+        assert!(!answer.contains("\nset-cookie:"), "{what}: {answer}");
         assert!(!answer.contains("access-control-allow-origin"), "{what}: {answer}");
         server.assert_alive(what).await;
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     // Pages of other sites, and what they embed; links to here are followed.
     for (headers, expected) in [
         ("origin: http://evil.example\r\n", 403),

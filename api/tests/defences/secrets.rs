@@ -4,9 +4,12 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flowstate::auth::{ApiKey, ApiKeys, Identity, Jwt, JwtAlgorithm};
 use flowstate::{Limits, lsm};
 use parking_lot::Mutex;
+use ring::hmac;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{Server, builder, request, status};
@@ -74,6 +77,18 @@ async fn a_credential_is_in_no_line_record_or_answer() {
 
     let mut answers = Vec::new();
     let forged = format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.{}", &wrong[4..]);
+    // Of nobody who can be served: its diagnostics say so.
+    let message = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#),
+        URL_SAFE_NO_PAD.encode(r#"{"sub":"a\u0000b","exp":4102444800}"#)
+    );
+    let signature = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+        message.as_bytes(),
+    );
+    let signature = URL_SAFE_NO_PAD.encode(signature);
+    let nobodys = format!("{message}.{signature}");
     let say = r#"{"input":"hello","requestId":"r"}"#;
     for (token, method, path, body) in [
         (&good, "POST", "/api/flows/chat/s/actions/say", say),
@@ -86,6 +101,7 @@ async fn a_credential_is_in_no_line_record_or_answer() {
         (&good, "GET", "/nowhere", ""),
         (&wrong, "GET", "/api/flows", ""),
         (&forged, "GET", "/api/flows", ""),
+        (&nobodys, "GET", "/api/flows", ""),
     ] {
         let call = request(method, path, body).replacen("host:", &format!("authorization: Bearer {token}\r\nhost:"), 1);
         answers.push(server.send(call).await);
@@ -102,13 +118,17 @@ async fn a_credential_is_in_no_line_record_or_answer() {
             .await,
     );
     let statuses: Vec<u16> = answers.iter().map(|answer| status(answer)).collect();
-    assert_eq!(statuses, [202, 409, 400, 404, 200, 200, 403, 404, 401, 401, 401, 401]);
+    assert_eq!(
+        statuses,
+        [202, 409, 400, 404, 200, 200, 403, 404, 401, 401, 401, 401, 401]
+    );
     server.stop().await;
 
     let lines = written.0.lock().clone();
-    assert!(!lines.is_empty(), "the test sees diagnostics");
+    let seen = has(&lines, "names nobody that can be served");
+    assert!(seen, "the test sees diagnostics");
     assert!(any_file_has(folder.path(), "hello"), "the test reads records");
-    for text in [&good[4..], &wrong[4..], secret] {
+    for text in [&good[4..], &wrong[4..], secret, &signature] {
         assert!(!has(&lines, text), "diagnostics: {}", String::from_utf8_lossy(&lines));
         assert!(!any_file_has(folder.path(), text), "records");
         assert!(
