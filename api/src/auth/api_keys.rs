@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use super::api_key::ApiKey;
-use super::key_file::{self, Stamp};
+use super::key_file::{self, Found, Stamp};
 use super::{AuthError, Authenticate, Identity, bearer_token};
 
 /// Most keys.
@@ -66,7 +66,7 @@ pub(super) struct Known {
 /// The file that the keys come from, and how it looked when it was last read.
 struct Watched {
     path: PathBuf,
-    seen: tokio::sync::Mutex<(Instant, Option<Stamp>)>,
+    seen: tokio::sync::Mutex<(Instant, Stamp)>,
 }
 
 impl fmt::Debug for ApiKeys {
@@ -88,7 +88,7 @@ impl ApiKeys {
     /// that has become unusable changes nothing but the server's diagnostics.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, ApiKeyError> {
         let path = path.into();
-        let (keys, stamp) = key_file::read(&path, None)?.unwrap_or_default();
+        let Found { keys, stamp } = key_file::read(&path)?;
         let watched = Watched {
             path,
             seen: tokio::sync::Mutex::new((Instant::now(), stamp)),
@@ -137,25 +137,24 @@ impl ApiKeys {
             return;
         }
         let path = watched.path.clone();
-        let read = tokio::task::spawn_blocking(move || key_file::read(&path, stamp)).await;
+        let read = move || match key_file::read_if_changed(&path, stamp)? {
+            Some(Found { keys, stamp }) => Ok(Some((known(keys)?, stamp))),
+            None => Ok::<_, ApiKeyError>(None),
+        };
+        let Ok(read) = tokio::task::spawn_blocking(read).await else {
+            return; // the runtime ends
+        };
         let stamp = match read {
-            Ok(Ok(None)) => stamp,
-            Ok(Ok(Some((keys, stamp)))) => match known(keys) {
-                Ok(keys) => {
-                    tracing::info!(keys = keys.len(), "the file of API keys was read again");
-                    *self.set.write() = keys;
-                    stamp
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the API keys are those of before");
-                    stamp
-                }
-            },
-            Ok(Err(error)) => {
+            Ok(None) => stamp,
+            Ok(Some((keys, stamp))) => {
+                tracing::info!(keys = keys.len(), "the file of API keys was read again");
+                *self.set.write() = keys;
+                stamp
+            }
+            Err(error) => {
                 tracing::error!(%error, "the API keys are those of before");
                 stamp
             }
-            Err(_) => return, // the runtime ends
         };
         *seen = (Instant::now(), stamp);
     }

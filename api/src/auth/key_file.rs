@@ -39,41 +39,62 @@ struct Contents {
     keys: Vec<ApiKey>,
 }
 
-/// The keys and the stamp of the file; `None` if it has still the stamp `seen`.
-pub(super) fn read(path: &Path, seen: Option<Stamp>) -> Result<Option<(Vec<ApiKey>, Option<Stamp>)>, ApiKeyError> {
-    let wrong = |reason: String| ApiKeyError::File {
-        path: path.to_owned(),
-        reason,
-    };
-    let failed = |error: std::io::Error| wrong(error.to_string());
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let stamp = Stamp::of(&metadata);
-    if seen == Some(stamp) {
-        return Ok(None);
+/// What the file has, and how it looked then.
+pub(super) struct Found {
+    pub(super) keys: Vec<ApiKey>,
+    pub(super) stamp: Stamp,
+}
+
+/// Reads the file.
+pub(super) fn read(path: &Path) -> Result<Found, ApiKeyError> {
+    let (file, metadata) = open(path)?;
+    contents(path, file, &metadata)
+}
+
+/// Reads the file, unless it looks as it did before.
+pub(super) fn read_if_changed(path: &Path, seen: Stamp) -> Result<Option<Found>, ApiKeyError> {
+    let (file, metadata) = open(path)?;
+    match Stamp::of(&metadata) == seen {
+        true => Ok(None),
+        false => contents(path, file, &metadata).map(Some),
     }
+}
+
+fn open(path: &Path) -> Result<(File, Metadata), ApiKeyError> {
+    let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    opened.map_err(|error| wrong(path, error.to_string()))
+}
+
+fn contents(path: &Path, file: File, metadata: &Metadata) -> Result<Found, ApiKeyError> {
     if !metadata.is_file() {
-        return Err(wrong("it is not a file".to_owned()));
+        return Err(wrong(path, "it is not a file".to_owned()));
     }
     if metadata.mode() & 0o077 != 0 {
         let mode = metadata.mode() & 0o777;
-        return Err(wrong(format!(
-            "others than its owner may use it (mode {mode:03o}): chmod 600 it"
-        )));
+        let reason = format!("others than its owner may use it (mode {mode:03o}): chmod 600 it");
+        return Err(wrong(path, reason));
     }
     let mut text = String::new();
-    let mut bounded = (&mut file).take(FILE_BYTES_MAX + 1);
-    bounded.read_to_string(&mut text).map_err(failed)?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| wrong(path, error.to_string()))?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(format!("it has more than {FILE_BYTES_MAX} bytes")));
+        return Err(wrong(path, format!("it has more than {FILE_BYTES_MAX} bytes")));
     }
-    // The message of serde_json has a place, and names, but no value: a key that was pasted by mistake is not repeated.
+    // The message of serde_json may have a value: a key that was pasted by mistake is not repeated.
     let contents: Contents = serde_json::from_str(&text).map_err(|error| {
-        wrong(format!(
-            "it is not {{\"keys\": [{{\"name\", \"hash\", \"tenant\", \"user\", \"projects\"}}]}}: line {} column {}",
-            error.line(),
-            error.column()
-        ))
+        let (line, column) = (error.line(), error.column());
+        let form = "{\"keys\": [{\"name\", \"hash\", \"tenant\", \"user\", \"projects\", \"operator\"}]}";
+        wrong(path, format!("it is not {form}: line {line} column {column}"))
     })?;
-    Ok(Some((contents.keys, Some(stamp))))
+    Ok(Found {
+        keys: contents.keys,
+        stamp: Stamp::of(metadata),
+    })
+}
+
+fn wrong(path: &Path, reason: String) -> ApiKeyError {
+    ApiKeyError::File {
+        path: path.to_owned(),
+        reason,
+    }
 }

@@ -1,12 +1,13 @@
 //! What is too much is refused at once, and there is room again when what took it has ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowstate::Limits;
 use flowstate::auth::ApiKey;
 use flowstate::auth::{ApiKeys, Identity};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::{PATIENCE, Server, assert_refused, builder, request, rest, status, until};
 

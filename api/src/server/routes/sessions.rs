@@ -152,7 +152,7 @@ pub(crate) async fn state(
     }
     let query = SnapshotQuery {
         client_data: params.list("clientData").and_then(client_data_filter),
-        items: params.flag("include_items").then(|| ItemPage {
+        items: params.flag("include_items").then_some(ItemPage {
             types,
             hidden: shown.trace || wants_trace,
             offset,
