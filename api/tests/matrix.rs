@@ -31,6 +31,9 @@ const ROWS: &[Row] = &[
     Row("GET", "/api/flows/sessions/{session}/state", "", 200),
     Row("GET", "/api/flows/sessions/{session}/requests", "", 200),
     Row("GET", "/api/flows/sessions/{session}/stream", "", 200),
+    Row("GET", "/api/flows/sessions/{session}/manifest", "", 200),
+    Row("GET", "/api/flows/sessions/{session}/resources/files", "", 200),
+    Row("GET", "/api/flows/sessions/{session}/resources/files/first", "", 200),
     Row("GET", "/api/flows/sessions/{session}/events", "", 200),
     Row("GET", "/api/flows/sessions/{session}/resources/files/{*rest}", "", 200),
     Row("GET", "/api/flows/{kind}/requests/{request}/stream", "", 200),
@@ -203,7 +206,12 @@ fn shape(value: &Value) -> String {
 }
 
 fn files() -> Collection<NoState> {
-    let everything = ClientAccess::new().read_content().create().update().delete();
+    let everything = ClientAccess::new()
+        .read_state()
+        .read_content()
+        .create()
+        .update()
+        .delete();
     collection("files", "files/**").client(everything)
 }
 
