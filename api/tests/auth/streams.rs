@@ -13,6 +13,7 @@ use flowstate::{FlowState, FlowStateBuilder, memory};
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::json;
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::{get, key, post, send, status};
@@ -58,7 +59,9 @@ async fn read(router: &Router, token: &str) -> (String, Duration) {
     assert_eq!(response.status().as_u16(), 200);
     let mut chunks = response.into_body().into_data_stream();
     let mut text = String::new();
-    while let Some(chunk) = chunks.next().await {
+    let patience = Duration::from_secs(300);
+    while let Some(chunk) = timeout(patience, chunks.next()).await.expect("an end in time") {
+        assert!(opened.elapsed() < patience, "an end in time");
         text.push_str(str::from_utf8(&chunk.expect("bytes")).expect("text"));
     }
     (text, opened.elapsed())
