@@ -46,13 +46,12 @@ async fn serve(folder: &str, address: &str, bare: bool) -> Result<(), Failure> {
     let listener = TcpListener::bind(address).await?;
     println!("Ready: http://{}", listener.local_addr()?);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    server
-        .serve_on(listener, async {
-            terminate.recv().await;
-        })
-        .await?;
+    let served = server.serve_on(listener, async {
+        terminate.recv().await;
+    });
+    let served = served.await;
     server.dispose().await;
-    Ok(())
+    Ok(served?)
 }
 
 #[tokio::main]
