@@ -10,6 +10,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use flowstate_engine::{Engine, SettingsMissing};
@@ -31,6 +32,7 @@ pub(crate) use lifecycle::Health;
 pub struct FlowState {
     life: Arc<Lifecycle>,
     meta: Arc<Meta>,
+    drain_within: Duration,
 }
 
 /// What a server was built from.
@@ -109,7 +111,7 @@ impl FlowState {
     }
 
     /// Serves connections of `listener` until `stop`. Then no further one is accepted, open streams end, calls that are
-    /// being answered are finished within seconds; what runs is stopped by [`FlowState::dispose`] only.
+    /// being answered are finished within [`FlowStateBuilder::drain_within`]; what runs is stopped by [`FlowState::dispose`] only.
     ///
     /// Without authentication it serves on loopback only, unless [`FlowStateBuilder::allow_unauthenticated_public`] insists.
     pub async fn serve_on(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
@@ -117,7 +119,14 @@ impl FlowState {
         let stopping = &self.life.stopping;
         let limits = Arc::clone(&self.life.guard.gate.limits);
         let metrics = &self.observer().metrics;
-        let serving = connection::serve(listener, front::router(self.clone()), limits, metrics, stopping.clone());
+        let serving = connection::serve(
+            listener,
+            front::router(self.clone()),
+            limits,
+            metrics,
+            stopping.clone(),
+            self.drain_within,
+        );
         tokio::join!(serving, async {
             stopping.run_until_cancelled(stop).await;
             stopping.cancel();

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
-use flowstate::engine::model::{Model, ModelError, ModelEvent, ModelRequest};
+use flowstate::engine::model::{Model, ModelError, ModelEvent, ModelRequest, ScriptedModel};
+use flowstate::engine::record::{self, Fact};
 use flowstate::engine::{EngineOpenError, Principal, Submission};
 use flowstate::log::Storage;
 use flowstate::log::append::{Append, NewRecord, Part, Sub, Target};
@@ -21,6 +23,9 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 const SAY: &str = "/api/flows/chat/actions/say";
@@ -176,7 +181,7 @@ async fn a_stream_that_breaks_off_is_told_and_a_refusal_is_not() {
         .await
         .expect("appended");
     assert!(!text(streamed).await.contains("request.completed"));
-    let told = told.lock();
+    let told = std::mem::take(&mut *told.lock());
     let [(error, call)] = told.as_slice() else {
         panic!("{told:?}")
     };
@@ -185,7 +190,6 @@ async fn a_stream_that_breaks_off_is_told_and_a_refusal_is_not() {
         (None, "stream_broken", path)
     );
     assert!(error.message.contains("9999"), "{error:?}");
-    drop(told);
     built.dispose().await;
 }
 
@@ -429,4 +433,118 @@ async fn hostile_calls_make_no_new_labels() {
         .iter()
         .any(|line| line.contains("method=\"other\",route=\"none\",status=\"4xx\""));
     assert!(other, "{lines:#?}");
+}
+
+/// A model that notes what it was asked, and says nothing.
+struct Noting(Arc<Mutex<Vec<ModelRequest>>>);
+
+impl Model for Noting {
+    fn name(&self) -> &str {
+        "noting/one"
+    }
+
+    fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
+        self.0.lock().push(request.clone());
+        ScriptedModel::new(0).stream(request)
+    }
+}
+
+#[tokio::test]
+async fn a_trace_goes_from_the_call_to_the_record_and_to_the_model() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let asked = Arc::default();
+    let built = server()
+        .model(Noting(Arc::clone(&asked)))
+        .store(memory())
+        .build()
+        .expect("a server");
+    let router = built.router().expect("routes");
+    for (id, sent) in [("good", Some(PARENT)), ("bad", Some("00-1-2-3")), ("none", None)] {
+        let headers: Vec<_> = sent.map(|sent| ("traceparent", sent)).into_iter().collect();
+        let answered = router.clone().oneshot(request("POST", SAY, &headers, &say(id))).await;
+        assert_eq!(answered.expect("an answer").status().as_u16(), 202);
+        let stream = format!("/api/flows/chat/requests/{id}/stream");
+        assert!(
+            text(call(&router, "GET", &stream, &Value::Null).await)
+                .await
+                .contains("request.completed")
+        );
+    }
+    let traces: Vec<_> = asked.lock().iter().map(|asked: &ModelRequest| asked.trace).collect();
+    let [Some(child), None, None] = traces.as_slice() else {
+        panic!("{traces:?}")
+    };
+    let child = child.to_string();
+    assert_eq!((&child[..36], &child[52..]), (&PARENT[..36], "-01"));
+    assert_ne!(&child[36..52], &PARENT[36..52]);
+    let engine = built.ready().await.expect("open");
+    for (id, trace) in [("good", Some(PARENT)), ("bad", None)] {
+        let found = engine
+            .request(&Principal::default(), "chat", id, Default::default())
+            .await;
+        let sub = found.expect("the views").expect("the request").sub;
+        let first = engine
+            .log()
+            .read_positions(sub.stream, &[sub.first])
+            .await
+            .expect("records");
+        let Ok(Fact::RequestAccepted(accepted)) = record::decode(&first[0]) else {
+            panic!("{first:?}")
+        };
+        assert_eq!(accepted.trace.as_deref(), trace);
+    }
+    built.dispose().await;
+}
+
+/// A connection to a server on this machine, with this sent.
+async fn connected(address: std::net::SocketAddr, sent: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.expect("a connection");
+    socket.write_all(sent.as_bytes()).await.expect("it is sent");
+    socket
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams_whole_and_cuts_what_does_not_end_in_time() {
+    let built = server()
+        .model(Silent)
+        .store(memory())
+        .drain_within(Duration::from_millis(100))
+        .build()
+        .expect("a server");
+    let router = built.router().expect("routes");
+    assert_eq!(call(&router, "POST", SAY, &say("r")).await.status().as_u16(), 202);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let stop = CancellationToken::new();
+    let serving = {
+        let (built, stop) = (built.clone(), stop.clone());
+        tokio::spawn(async move { built.serve_on(listener, stop.cancelled()).await })
+    };
+    let get = "GET /api/flows/chat/requests/r/stream HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut stream = connected(address, get).await;
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("request.in_progress") {
+        assert!(stream.read_buf(&mut seen).await.expect("bytes") > 0);
+    }
+    let post = format!(
+        "POST {SAY} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 100\r\n\r\n"
+    );
+    let mut half = connected(address, &post).await;
+    let mut told = [0; 12];
+    // The server waits for the body.
+    half.read_exact(&mut told).await.expect("bytes");
+    assert_eq!(&told, b"HTTP/1.1 100");
+    stop.cancel();
+    let began = tokio::time::Instant::now();
+    stream.read_to_end(&mut seen).await.expect("an end");
+    let seen = String::from_utf8(seen).expect("text");
+    let (events, last) = seen.rsplit_once("\r\n26\r\n").expect("a last chunk");
+    assert_eq!(last, ": closing, resume with last-event-id\n\n\r\n0\r\n\r\n");
+    assert!(events.ends_with("\n\n"), "{events}");
+    tokio::time::timeout(Duration::from_secs(3), serving)
+        .await
+        .expect("in time")
+        .expect("no panic");
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    built.dispose().await;
 }

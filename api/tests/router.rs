@@ -312,8 +312,15 @@ async fn a_silent_stream_is_kept_alive_every_15_seconds_and_ends_when_the_server
     assert!(started.elapsed().as_secs() < 15 * (pings(&seen) as u64 + 1));
 
     server.dispose().await;
-    let ended = tokio::time::timeout(Duration::from_secs(1), async { while chunks.next().await.is_some() {} });
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(1), async {
+        while let Some(chunk) = chunks.next().await {
+            rest.extend_from_slice(&chunk.expect("bytes"));
+        }
+    });
     ended.await.expect("the stream ends");
+    let rest = String::from_utf8(rest).expect("text");
+    assert!(rest.ends_with(": closing, resume with last-event-id\n\n"), "{rest}");
 }
 
 #[tokio::test]

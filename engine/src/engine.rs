@@ -42,8 +42,6 @@ pub use run::RunResult;
 pub use sessions::{ListedRequest, RequestQuery};
 pub use snapshot::{ClientDataError, ItemPage, ResourceEntry, Snapshot, SnapshotQuery};
 
-/// How long `close` waits for runs to write their last record.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most sessions that one list has.
 const SESSIONS_MAX: usize = 1_000;
 /// Rows beyond those asked for that a list looks at, for sessions that are there twice because they move at this moment.
@@ -66,6 +64,7 @@ pub struct EngineBuilder {
     voice: VoiceProviders,
     settings: SettingsBuilder,
     host: Host,
+    close_within: Option<Duration>,
 }
 
 impl EngineBuilder {
@@ -112,6 +111,12 @@ impl EngineBuilder {
     /// What blocks find as `ctx.settings::<S>()`: one value of each type.
     pub fn settings<S: Any + Send + Sync>(mut self, settings: S) -> Self {
         self.settings.add(settings);
+        self
+    }
+
+    /// How long [`Engine::close`] waits for runs to write their last record; 5 s without this.
+    pub fn close_within(mut self, time: Duration) -> Self {
+        self.close_within = Some(time);
         self
     }
 
@@ -348,13 +353,13 @@ impl Engine {
         }
     }
 
-    /// Accepts nothing more, stops the runs and closes their requests as interrupted (for at most 5 s; what is open then is closed
+    /// Accepts nothing more, stops the runs and closes their requests as interrupted (for at most 5 s, or [`EngineBuilder::close_within`]; what is open then is closed
     /// at the next start), then closes the log.
     pub async fn close(&self) {
         self.core.closing.cancel();
         let mut tasks = std::mem::take(&mut *self.core.tasks.lock());
         let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(CLOSE_TIMEOUT, ended).await.is_err() {
+        if tokio::time::timeout(self.core.close_within, ended).await.is_err() {
             tracing::warn!(
                 runs = tasks.len(),
                 "runs did not stop in time; the next start closes their requests"

@@ -19,6 +19,7 @@ pub(crate) mod submit;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowstate_log::Log;
 use parking_lot::Mutex;
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) voices: Arc<Voices>,
     /// What the application hands to blocks.
     pub(crate) settings: Settings,
+    /// How long closing waits for runs.
+    pub(crate) close_within: Duration,
     /// How runs ended.
     pub(crate) stats: Stats,
     /// Who is told of what fails and what goes on.

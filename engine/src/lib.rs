@@ -62,6 +62,7 @@ mod scope;
 mod settings;
 mod stats;
 mod timer;
+mod trace;
 pub mod types;
 mod value;
 pub mod voice;
@@ -103,6 +104,7 @@ pub use scope::{
 pub use settings::SettingsMissing;
 pub use stats::RunCounts;
 pub use timer::Timer;
+pub use trace::{NoTraceParent, TraceParent};
 pub use value::Data;
 
 /// What a file that declares flows needs, the derives of its types included.

@@ -76,12 +76,6 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
         return Err(StartError::Exposed(address));
     }
     let app = build(&args, models, address)?;
-    let engine = tokio::select! {
-        opened = app.ready() => opened.map_err(|error| explained(error, &args.data_dir))?,
-        signal = signals.next() => return Ok(ExitCode::from(signal)),
-    };
-
-    announce(address, &args, &who);
     let stop = CancellationToken::new();
     let work = async {
         let served = app.serve_on(listener, stop.cancelled()).await;
@@ -89,6 +83,14 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, StartError> {
         served
     };
     tokio::pin!(work);
+    // Probes are answered meanwhile; other calls wait.
+    let engine = tokio::select! {
+        served = &mut work => return served.map(|()| ExitCode::SUCCESS).map_err(StartError::Serve),
+        opened = app.ready() => opened.map_err(|error| explained(error, &args.data_dir))?,
+        signal = signals.next() => return Ok(ExitCode::from(signal)),
+    };
+
+    announce(address, &args, &who);
     let exit = tokio::select! {
         served = &mut work => return served.map(|()| ExitCode::SUCCESS).map_err(StartError::Serve),
         _signal = signals.next() => ExitCode::SUCCESS,

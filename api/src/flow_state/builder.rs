@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowstate_engine::model::{Model, Models};
 use flowstate_engine::voice::VoiceProviders;
@@ -11,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::lifecycle::Lifecycle;
 use super::{BuildError, FlowState, Meta};
+use crate::server::connection;
 use crate::server::gate::{Defences, Gate};
 use crate::server::guard::Guard;
 use crate::server::observe::{CallError, CallInfo, Observer, OnError};
@@ -30,6 +32,7 @@ pub struct FlowStateBuilder {
     pub(super) profiles: Profiles,
     pub(super) env: Option<Box<ReadVariable>>,
     pub(super) on_error: Option<Box<OnError>>,
+    pub(super) drain_within: Option<Duration>,
     pub(super) hosts: Vec<String>,
     pub(super) origins: Vec<String>,
     pub(super) settings: Settings,
@@ -162,6 +165,20 @@ impl FlowStateBuilder {
         self
     }
 
+    /// How long calls that are being answered are given at a stop, before their connections are cut; 4 s without this. Event streams end at
+    /// once, behind a whole event, and are gone on with elsewhere or later.
+    pub fn drain_within(mut self, time: Duration) -> Self {
+        self.drain_within = Some(time);
+        self
+    }
+
+    /// How long runs are given to write their last record when the server is disposed of; 5 s without this. What is open then is closed, or
+    /// gone on with, by the next start.
+    pub fn close_within(mut self, time: Duration) -> Self {
+        self.engine = self.engine.close_within(time);
+        self
+    }
+
     /// Checks everything, and opens nothing: that is left to [`FlowState::ready`], or to the first call. The error lists all that is wrong.
     pub fn build(self) -> Result<FlowState, BuildError> {
         let mut problems = Vec::new();
@@ -203,6 +220,7 @@ impl FlowStateBuilder {
                 Observer::new(self.on_error),
             ),
             meta: Arc::new(meta),
+            drain_within: self.drain_within.unwrap_or(connection::DRAIN_WITHIN),
         })
     }
 }

@@ -38,8 +38,8 @@ const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 const BUFFER_BYTES: usize = 64 << 10;
 /// Pause after the system refused to hand out a connection (no file descriptors left, most likely).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Longest time that open connections are given at a stop to finish what they answer.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
+/// Longest time that open connections are given at a stop to finish what they answer, unless a server says otherwise.
+pub(crate) const DRAIN_WITHIN: Duration = Duration::from_secs(4);
 
 /// Serves `router` until `stopping`, then lets open calls finish. Streams must end themselves when `stopping`.
 pub(crate) async fn serve(
@@ -48,6 +48,7 @@ pub(crate) async fn serve(
     limits: Arc<Limits>,
     metrics: &Metrics,
     stopping: CancellationToken,
+    drain_within: Duration,
 ) {
     let room = Shares::new(limits.connections.min(descriptors()), limits.connections_per_address);
     let refusals = Shares::new(REFUSALS_MAX, REFUSALS_MAX);
@@ -82,9 +83,7 @@ pub(crate) async fn serve(
         }
     }
     drop(listener);
-    let drained = timeout(DRAIN_TIME_MAX, async {
-        while connections.join_next().await.is_some() {}
-    });
+    let drained = timeout(drain_within, async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(open = connections.len(), "connections were cut at the stop");
     }

@@ -2,14 +2,17 @@
 
 mod body;
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use flowstate_engine::TraceParent;
 use flowstate_log::env::{Env, SystemEnv};
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -101,6 +104,19 @@ impl Observer {
         };
         let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_sane);
         given.map_or_else(|| hex(&self.env.mint()), str::to_owned)
+    }
+}
+
+/// The trace that a call is part of. A `traceparent` that is none counts as not sent.
+pub(crate) struct Traced(pub(crate) Option<TraceParent>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Traced {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut sent = parts.headers.get_all("traceparent").into_iter();
+        let only = sent.next().filter(|_| sent.next().is_none());
+        Ok(Self(only.and_then(|text| text.to_str().ok()?.parse().ok())))
     }
 }
 

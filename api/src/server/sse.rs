@@ -22,6 +22,8 @@ use super::observe::BrokenOff;
 /// Time between two keep-alive comments. Clients take twice as long a silence for a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &[u8] = b": ping\n\n";
+/// The last words of a stream that ends before its request, because the server stops. A client goes on behind the last event that it has.
+const CLOSING_COMMENT: &[u8] = b": closing, resume with last-event-id\n\n";
 
 /// A cursor over the records of a request or of a session, which waits at their end.
 pub(crate) enum Records {
@@ -76,7 +78,10 @@ pub(crate) fn respond(
         loop {
             let page = tokio::select! {
                 biased;
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => {
+                    yield Ok(Bytes::from_static(CLOSING_COMMENT));
+                    return;
+                }
                 _ = keep_alive.tick() => {
                     yield Ok(Bytes::from_static(KEEP_ALIVE_COMMENT));
                     continue;

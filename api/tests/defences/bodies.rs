@@ -69,7 +69,11 @@ async fn json_that_readers_could_take_differently_is_refused() {
         server.assert_alive(what).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(server.state.ready().await.expect("ready").log().last_commit(), commits, "nothing is kept");
+    assert_eq!(
+        server.state.ready().await.expect("ready").log().last_commit(),
+        commits,
+        "nothing is kept"
+    );
 
     // What only looks odd is kept as it is: names of prototypes, large numbers that are exact, `1e30`, NUL in content.
     let odd = good(

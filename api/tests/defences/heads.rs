@@ -116,7 +116,11 @@ async fn a_head_that_two_servers_could_read_differently_is_refused_and_the_conne
         server.assert_alive(what).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(server.state.ready().await.expect("ready").log().last_commit(), commits, "nothing is kept");
+    assert_eq!(
+        server.state.ready().await.expect("ready").log().last_commit(),
+        commits,
+        "nothing is kept"
+    );
     server.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowstate_log::Storage;
 use parking_lot::Mutex;
@@ -20,6 +21,9 @@ use crate::settings::{Settings, SettingsMissing};
 use crate::timer::{Timer, TokioTimer};
 use crate::voice::Voices;
 
+/// How long closing waits for runs to write their last record.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Flows, models, voices and settings that fit together; see [`EngineBuilder::assemble`].
 pub struct Assembly {
     registry: Arc<Registry>,
@@ -28,6 +32,7 @@ pub struct Assembly {
     host: Host,
     resumes: bool,
     timer: Arc<dyn Timer>,
+    close_within: Duration,
 }
 
 /// See [`EngineBuilder::assemble`].
@@ -51,6 +56,7 @@ pub(super) fn assemble(builder: EngineBuilder) -> Result<Assembly, Vec<String>> 
         settings,
         host: builder.host,
         resumes: builder.resumes,
+        close_within: builder.close_within.unwrap_or(CLOSE_WITHIN),
         timer: builder.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
     })
 }
@@ -91,6 +97,7 @@ impl Assembly {
             settings: self.settings.clone(),
             host: self.host.clone(),
             stats: Default::default(),
+            close_within: self.close_within,
         };
         let engine = Engine { core: Arc::new(core) };
         match close_or_resume(&engine.core).await {

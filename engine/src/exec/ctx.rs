@@ -28,6 +28,7 @@ use crate::projection;
 use crate::record::{BlockKind, Fact, ResourceAt, ScopeKind};
 use crate::scope::{StateRef, Views};
 use crate::settings::SettingsMissing;
+use crate::trace::TraceParent;
 
 pub(crate) use place::Place;
 
@@ -139,6 +140,12 @@ impl Ctx {
     /// Name of the block.
     pub fn block_name(&self) -> &str {
         &self.place.block
+    }
+
+    /// A place of its own in the request's trace, for a call to somebody else.
+    pub(crate) fn trace_child(&self) -> Option<TraceParent> {
+        let trace = self.run.trace?;
+        Some(trace.child(self.log().env().mint()))
     }
 
     /// Tells the application that an attempt of this block failed, with an error that came up in it.

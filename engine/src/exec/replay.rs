@@ -105,6 +105,7 @@ async fn scratch(core: &Core) -> Result<Core, ReplayError> {
         // What fails has failed before.
         host: Default::default(),
         stats: Default::default(),
+        close_within: core.close_within,
     })
 }
 

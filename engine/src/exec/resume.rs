@@ -99,6 +99,7 @@ async fn begin(core: &Arc<Core>, request: &SubStreamInfo) -> Result<Result<(), S
         project: asked.project,
         streams,
         metadata: asked.metadata,
+        trace: asked.trace.and_then(|trace| trace.parse().ok()),
     };
     let past = Past {
         recall,

@@ -22,6 +22,7 @@ use crate::flow::{ActionDef, Flow};
 use crate::item::{ABORTED, ContentPart, ItemBody, Phase, Role, Status, Visibility};
 use crate::projection::RequestStatus;
 use crate::record::CANCELLED;
+use crate::trace::TraceParent;
 use crate::value::Val;
 
 /// What has happened before in a request that runs.
@@ -60,6 +61,8 @@ pub(super) struct Run {
     pub(super) past: Option<Box<Past>>,
     /// Who speaks, if it is spoken to whoever asked.
     pub(super) speaker: Option<Speaker>,
+    /// The trace that it is part of.
+    pub(super) trace: Option<TraceParent>,
     /// How often `on_step_errored` was told.
     pub(super) step_errors: AtomicU32,
 }

@@ -14,6 +14,7 @@ use flowstate_log::record::SubStreamId;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::Core;
 use super::cancel::was_asked;
@@ -27,6 +28,7 @@ use crate::error::{RecordError, SubmitError};
 use crate::flow::Flow;
 use crate::principal::Principal;
 use crate::record::RequestAccepted;
+use crate::trace::TraceParent;
 use crate::value::Val;
 pub(super) use accept::AcceptedRequest;
 use accept::accept;
@@ -60,6 +62,8 @@ pub struct Submission {
     pub project: Option<String>,
     /// What the caller wants remembered with the request.
     pub metadata: Option<Map<String, Value>>,
+    /// The trace that the request is part of: its calls of models go on with it.
+    pub trace: Option<TraceParent>,
     /// The request of the same session that this one does again.
     pub retry_of: Option<String>,
 }
@@ -81,6 +85,8 @@ impl Submission {
             project: asked.project,
             metadata: asked.metadata,
             retry_of: asked.retry_of,
+            // Nobody is called.
+            trace: None,
         }
     }
 }
@@ -175,6 +181,7 @@ pub(super) async fn start(
         project,
         streams: (user_stream, project_stream),
         metadata,
+        trace,
     } = request;
     let (request, action): (Arc<str>, String) = (accepted.request.into(), accepted.action);
     let scopes = Scopes::new(&flow, &core.latest, stream, user_stream, project_stream);
@@ -211,6 +218,7 @@ pub(super) async fn start(
         work: Work::default(),
         past,
         speaker,
+        trace,
         step_errors: AtomicU32::new(0),
     };
     let _running = core.stats.begin();
@@ -219,7 +227,14 @@ pub(super) async fn start(
     if was_asked(&core, stream, sub).await {
         cancelled.cancel();
     }
-    run(Arc::new(shared), input, cancelled).await;
+    let span = tracing::info_span!(
+        "run",
+        request = &*shared.request,
+        session = shared.session,
+        flow = shared.flow.kind(),
+        action = shared.action,
+    );
+    run(Arc::new(shared), input, cancelled).instrument(span).await;
     core.running.end(sub);
 }
 

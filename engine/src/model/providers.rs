@@ -73,7 +73,7 @@ impl Model for Provider {
     }
 
     fn stream(&self, request: ModelRequest) -> BoxStream<'static, Result<ModelEvent, ModelError>> {
-        let seen = Arc::new(Seen::new(self.route.protocol));
+        let seen = Arc::new(Seen::new(self.route.protocol, request.trace));
         let failures = self.failures.clone();
         let opened = request::encode(&self.route, self.format, request)
             .map_err(|problem| failures.error(ModelErrorKind::BadRequest, problem))

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ModelMessage;
+use crate::trace::TraceParent;
 
 /// What a model is asked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +24,8 @@ pub struct ModelRequest {
     pub tokens_max: Option<u32>,
     /// Options of providers by the provider's name (`{"openai": {..}}`), added to the call as they are.
     pub provider_options: Map<String, Value>,
+    /// The trace that the call is part of, for the header `traceparent`.
+    pub trace: Option<TraceParent>,
 }
 
 impl ModelRequest {

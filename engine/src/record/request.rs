@@ -67,6 +67,9 @@ pub struct RequestAccepted {
     /// What the caller wants remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+    /// The `traceparent` that it was asked with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// When it was asked: milliseconds since the Unix epoch.
     pub at_ms: i64,
     /// The request, of the same session, that this one does again.

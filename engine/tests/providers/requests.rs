@@ -37,7 +37,10 @@ async fn a_call_goes_where_the_protocol_says_with_the_key_and_the_headers_of_the
         way.model = "Vendor.Model-1_x".to_owned();
         Answer::of(ask(&way, question()).await);
         way.key = None;
-        Answer::of(ask(&way, question()).await);
+        let mut traced = question();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        traced.trace = Some(parent.parse().expect("a traceparent"));
+        Answer::of(ask(&way, traced).await);
         let asked = server.asked();
         let (path, header, key) = match protocol {
             Protocol::OpenAiChat => ("/v1/chat/completions", "authorization", format!("Bearer {KEY}")),
@@ -57,6 +60,8 @@ async fn a_call_goes_where_the_protocol_says_with_the_key_and_the_headers_of_the
             }
         }
         assert_eq!(asked[0].headers[header], key);
+        assert!(!asked[0].headers.contains_key("traceparent"));
+        assert_eq!(asked[1].headers["traceparent"], parent);
         let keys = ["authorization", "x-api-key", "x-goog-api-key"];
         let sent: Vec<_> = keys
             .iter()

@@ -287,7 +287,9 @@ fn put_live(id: StreamId, pending: &Pending, changes: &mut Changes) -> Result<()
 }
 
 fn answer(answers: Vec<Answer>) {
-    for (to, outcome, _held) in answers {
+    for (to, outcome, (_room, waiting)) in answers {
+        // Counted before its caller goes on.
+        drop(waiting);
         let _ = to.send(outcome);
     }
 }

@@ -65,6 +65,8 @@ impl Answers {
             let mut room = None;
             for Answer { to, outcome, mut held } in answers {
                 room = merged(room, held.room.take());
+                // Counted before its caller goes on.
+                held.waiting.take();
                 let _ = to.send(outcome);
             }
         }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::record::RequestAccepted;
-use flowstate_engine::{Accepted, Submission};
+use flowstate_engine::{Accepted, Submission, TraceParent};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,7 @@ use crate::server::Api;
 use crate::server::body::JsonObject;
 use crate::server::caller::Caller;
 use crate::server::error::ApiError;
+use crate::server::observe::Traced;
 use crate::wire::action::{self, AcceptedBody, AcceptedSession, ActionBody};
 use crate::wire::problem::Problem;
 
@@ -25,25 +26,36 @@ const KEY_BYTES_MAX: usize = 255;
 pub(crate) async fn run(
     State(api): State<Api>,
     caller: Caller,
+    Traced(trace): Traced,
     Segments((kind, action)): Segments<(String, String)>,
     headers: HeaderMap,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
     let body = read(&api, &caller, &kind, fields)?;
-    submit(api, caller, kind, action, &headers, body).await
+    submit(api, caller, trace, kind, action, &headers, body).await
 }
 
 /// POST /api/flows/{kind}/{session}/actions/{action}
 pub(crate) async fn run_in_session(
     State(api): State<Api>,
     caller: Caller,
+    Traced(trace): Traced,
     Segments((kind, session, action)): Segments<(String, String, String)>,
     headers: HeaderMap,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
     let body = read(&api, &caller, &kind, fields)?;
     let session_id = Some(session);
-    submit(api, caller, kind, action, &headers, ActionBody { session_id, ..body }).await
+    submit(
+        api,
+        caller,
+        trace,
+        kind,
+        action,
+        &headers,
+        ActionBody { session_id, ..body },
+    )
+    .await
 }
 
 fn read(api: &Api, caller: &Caller, kind: &str, fields: Map<String, Value>) -> Result<ActionBody, ApiError> {
@@ -59,6 +71,7 @@ fn read(api: &Api, caller: &Caller, kind: &str, fields: Map<String, Value>) -> R
 async fn submit(
     api: Api,
     caller: Caller,
+    trace: Option<TraceParent>,
     flow: String,
     action: String,
     headers: &HeaderMap,
@@ -94,6 +107,7 @@ async fn submit(
                 project: body.project_id,
                 metadata: body.metadata,
                 retry_of: None,
+                trace,
             };
             api.engine.submit(submission).await?
         }

@@ -2,6 +2,8 @@
 //! that fails before it says anything is asked again, then the next one is: what follows from a failure is in `model/chain`.
 
 use futures_util::StreamExt;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::drive::Spec;
 use super::emission::Shown;
@@ -168,7 +170,9 @@ impl<'a> Asking<'a> {
                 asked = Some(model.clone());
             }
             let mut hearing = Hearing::new(self.ctx, self.shown, self.step, self.structured);
-            let error = match self.listen(&candidate, request.clone(), &mut hearing).await? {
+            let mut question = request.clone();
+            question.trace = self.ctx.trace_child();
+            let error = match self.listen(&candidate, question, &mut hearing).await? {
                 Ok(end) => return Ok((hearing, model, end)),
                 Err(error) => error,
             };
@@ -197,8 +201,28 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Hears an answer to its end. The outer error is one of recording it.
+    /// Hears an answer to its end, in a span of its own. The outer error is one of recording it.
     async fn listen(
+        &mut self,
+        candidate: &Candidate,
+        request: ModelRequest,
+        hearing: &mut Hearing<'_>,
+    ) -> Result<Result<End, ModelError>, BlockError> {
+        let span = call_span(candidate.model.name());
+        let heard = self.hear(candidate, request, hearing).instrument(span.clone()).await;
+        match &heard {
+            Ok(Ok((finish, usage))) => tell(&span, finish, usage.as_ref()),
+            Ok(Err(error)) => {
+                span.record("error.type", tracing::field::debug(error.kind));
+            }
+            Err(error) => {
+                span.record("error.type", error.code());
+            }
+        }
+        heard
+    }
+
+    async fn hear(
         &mut self,
         candidate: &Candidate,
         request: ModelRequest,
@@ -220,5 +244,30 @@ impl<'a> Asking<'a> {
                 }
             }
         }
+    }
+}
+
+/// The span of a call of a model, in the words of OpenTelemetry's conventions for generative AI.
+fn call_span(model: &str) -> Span {
+    let provider = model.split_once('/').map_or(model, |(provider, _)| provider);
+    tracing::info_span!(
+        "chat",
+        otel.kind = "client",
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = provider,
+        gen_ai.request.model = model,
+        gen_ai.response.finish_reasons = Empty,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+        error.type = Empty,
+    )
+}
+
+/// What the span says of an answer.
+fn tell(span: &Span, finish: &Finish, usage: Option<&Usage>) {
+    span.record("gen_ai.response.finish_reasons", tracing::field::debug([finish]));
+    if let Some(usage) = usage {
+        span.record("gen_ai.usage.input_tokens", usage.input_tokens);
+        span.record("gen_ai.usage.output_tokens", usage.output_tokens);
     }
 }

@@ -11,6 +11,7 @@ use crate::exec::Core;
 use crate::flow::Flow;
 use crate::projection;
 use crate::record::{Fact, RequestAccepted, SESSION_STATE, ScopeKind, SessionCreated};
+use crate::trace::TraceParent;
 
 /// How often a lost race for a session is run again.
 const ATTEMPTS_MAX: u32 = 3;
@@ -24,6 +25,7 @@ pub(in crate::exec) struct AcceptedRequest {
     /// Of its user and project.
     pub(in crate::exec) streams: (Name, Option<Name>),
     pub(in crate::exec) metadata: Option<Map<String, Value>>,
+    pub(in crate::exec) trace: Option<TraceParent>,
 }
 
 pub(super) async fn accept(
@@ -59,6 +61,7 @@ pub(super) async fn accept(
         project: None,
         input,
         metadata: submission.metadata.clone(),
+        trace: submission.trace.map(|trace| trace.to_string()),
         at_ms: env.now_us() / 1_000,
         retry_of: submission.retry_of.clone(),
     };
@@ -104,6 +107,7 @@ pub(super) async fn accept(
                     project,
                     streams: (user_stream, project_stream),
                     metadata: submission.metadata.clone(),
+                    trace: submission.trace,
                 });
             }
             Err(AppendError::SubStreamTaken(_)) => {

@@ -1,11 +1,12 @@
 //! What is seen of an answer on its way to the decoder: the ids of calls of tools as the calls open, which the decoder tells only
-//! when they are whole. And what it must not see, since it traces it: keys in what a provider says of its failure.
+//! when they are whole. What it is not told: the trace that the call is part of. And what it must not see, since it traces it: keys in what a provider says of its failure.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use reqwest::header::HeaderValue;
 use rig_core::driver::{Exchange, Opening, Transport};
 use rig_core::http_client::DynHttpClient;
 use rig_core::wire::{Encoded, Wire, WireFrame};
@@ -13,16 +14,20 @@ use serde_json::Value;
 
 use super::super::Protocol;
 use super::secrets::Secrets;
+use crate::trace::TraceParent;
 
 /// Ids of calls that opened and were not asked for yet, oldest first.
 pub(super) struct Seen {
     protocol: Protocol,
     ids: Mutex<(VecDeque<String>, HashSet<String>)>,
+    /// The header that the call is sent with.
+    trace: Option<HeaderValue>,
 }
 
 impl Seen {
-    pub(super) fn new(protocol: Protocol) -> Self {
+    pub(super) fn new(protocol: Protocol, trace: Option<TraceParent>) -> Self {
         Self {
+            trace: trace.and_then(|trace| HeaderValue::try_from(trace.to_string()).ok()),
             protocol,
             ids: Mutex::default(),
         }
@@ -82,7 +87,10 @@ impl Watched {
 
 impl<W: Wire<Payload = Encoded, Frame = WireFrame>> Transport<W> for Watched {
     #[allow(clippy::result_large_err, reason = "the error is the adapter's")]
-    fn send(&self, payload: Encoded, exchange: Exchange) -> Opening<WireFrame> {
+    fn send(&self, mut payload: Encoded, exchange: Exchange) -> Opening<WireFrame> {
+        if let Some(trace) = &self.seen.trace {
+            payload.request.headers_mut().insert("traceparent", trace.clone());
+        }
         let opening = Transport::<W>::send(&self.http, payload, exchange);
         let (seen, secrets) = (self.seen.clone(), self.secrets.clone());
         Opening::new(async move {
