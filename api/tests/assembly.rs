@@ -345,6 +345,13 @@ async fn probes_are_told_how_far_it_is_and_begin_what_has_not_begun() {
     assert_eq!(told("/livez").await.0, 200);
     assert_eq!(counts.realised.load(Ordering::SeqCst), 0);
     expect(200, (503, "initializing"), (503, "initializing")).await;
+    let begun = async {
+        while counts.realised.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let begun = tokio::time::timeout(std::time::Duration::from_secs(5), begun).await;
+    begun.expect("the probe began an opening");
     // The attempt that the probe began fails, and the next probe's is held.
     gate.add_permits(1);
     let failed = built.ready().await;
