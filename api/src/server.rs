@@ -23,7 +23,8 @@ mod ui;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, Uri};
+use axum::extract::OriginalUri;
+use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, patch, post};
 use flowstate_engine::Engine;
@@ -89,6 +90,7 @@ fn flows_routes() -> Paths<Api> {
 pub(crate) fn paths() -> Paths<Api> {
     Paths::new()
         .nest("/api/flows", flows_routes())
+        .route("/api/flows/", get(flows::list))
         // What a client makes of it that is told that the API is at `/api`.
         .nest("/api/api/flows", flows_routes())
         .route("/metrics", get(metrics::metrics))
@@ -99,7 +101,7 @@ pub(crate) fn paths() -> Paths<Api> {
 pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
     paths()
         .router()
-        .fallback(async |uri: Uri| ApiError::NoRoute(uri.path().to_owned()))
+        .fallback(async |OriginalUri(uri): OriginalUri| ApiError::NoRoute(uri.path().to_owned()))
         .method_not_allowed_fallback(async |method: Method| ApiError::MethodNotAllowed(method))
         .layer(from_fn_with_state(guard, guard::check))
         .layer(from_fn(observe::route))

@@ -230,7 +230,7 @@ async fn what_clients_are_shown_is_checked_when_the_flow_is_built() {
         let has = scope::<flowstate::engine::NoState>().resource(&definition);
         let nothing = handler("nothing").run(|input: Value, _: Ctx| async move { Ok(input) });
         let built = flow("f").action("a", action(nothing)).session(has).instance("default");
-        let error = built.err().expect("a problem").to_string();
+        let error = built.map(drop).expect_err("a problem").to_string();
         assert!(error.contains(says), "{error}");
     }
     let many = collection::<File>("files", "files/*").client(ClientAccess::new().prefetch(201));

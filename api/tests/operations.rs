@@ -544,7 +544,8 @@ async fn a_stop_ends_streams_whole_and_cuts_what_does_not_end_in_time() {
     tokio::time::timeout(Duration::from_secs(3), serving)
         .await
         .expect("in time")
-        .expect("no panic");
+        .expect("no panic")
+        .expect("served");
     assert!(began.elapsed() >= Duration::from_millis(100));
     built.dispose().await;
 }

@@ -42,6 +42,8 @@ pub use run::RunResult;
 pub use sessions::{ListedRequest, RequestQuery};
 pub use snapshot::{ClientDataError, ItemPage, ResourceEntry, Snapshot, SnapshotQuery};
 
+/// Position of the record that makes a session.
+const SESSION_CREATED: u64 = 1;
 /// Most sessions that one list has.
 const SESSIONS_MAX: usize = 1_000;
 /// Rows beyond those asked for that a list looks at, for sessions that are there twice because they move at this moment.
@@ -163,7 +165,7 @@ pub struct SessionQuery {
 pub struct SessionDetail {
     /// What lists show of it.
     pub summary: SessionSummary,
-    /// Version of its state: the position of the record that made it what it is.
+    /// Version of its state: the position of the record that made it what it is; 0 if nothing has changed it since it was made.
     pub version: u64,
 }
 
@@ -336,6 +338,7 @@ impl Engine {
         };
         let summary = projection::session::read(log, stream, |fold| fold.summary().cloned()).await?;
         let version = projection::state::read(log, stream, |state| state.session().version).await?;
+        let version = if version == SESSION_CREATED { 0 } else { version };
         Ok(summary.map(|summary| SessionDetail { summary, version }))
     }
 

@@ -27,13 +27,7 @@ use self::suite::Suite;
 use self::values::Results;
 
 /// Checks that the server does not pass yet, and why. One that passes must leave this list.
-const PENDING: &[(u32, &str)] = &[
-    (
-        73,
-        "work beside the main chain is not told by a status with blocked:false",
-    ),
-    (75, "a session that is made has version 1, and the contract says 0"),
-];
+const PENDING: &[(u32, &str)] = &[];
 
 /// Longest wait for anything in a case that is not expected to pass.
 const PENDING_PATIENCE: Duration = Duration::from_secs(5);

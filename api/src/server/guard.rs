@@ -205,6 +205,8 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin.filter(|_| page == Page::Configured) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let exposed = HeaderValue::from_static("x-request-id, x-session-id, retry-after");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }
     response

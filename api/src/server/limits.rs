@@ -72,7 +72,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: 256,
             streams: 10_000,
-            streams_per_client: 32,
+            streams_per_client: 128,
             calls: 1_024,
             calls_per_client: 256,
             credential_check: Duration::from_secs(15),

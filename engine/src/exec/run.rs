@@ -156,6 +156,9 @@ async fn run_all(run: &Arc<Run>, input: Val) -> Result<Val, BlockError> {
         Ok(_) => run.recorder.spoken_out().await,
         Err(_) => run.recorder.hush().await,
     }
+    if run.work.count() > 0 {
+        run.recorder.finishing(run.work.count()).await?;
+    }
     run.work.quiet().await;
     let status = match &ended {
         Ok(_) => RequestStatus::Completed,

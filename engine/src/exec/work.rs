@@ -44,6 +44,11 @@ impl Work {
         Ok(())
     }
 
+    /// How much runs, or is about to.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.running.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+
     /// Waits until no work runs, that which other work starts included.
     pub(super) async fn quiet(&self) {
         loop {

@@ -4,7 +4,7 @@
 //! may have slashes, so they are what is left of the path: `/content` at its end is looked for before anything is decoded, and goes first.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::InstanceQuery;
@@ -84,7 +84,7 @@ pub(crate) async fn list(
 pub(crate) async fn get(
     State(api): State<Api>,
     caller: Caller,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     Segments((session, resource, rest)): Segments<(String, String, String)>,
 ) -> Result<Response, ApiError> {
     let (engine, principal) = (&api.engine, &caller.principal);
@@ -122,7 +122,7 @@ pub(crate) async fn create(
 pub(crate) async fn write(
     State(api): State<Api>,
     caller: Caller,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     Segments((session, resource, rest)): Segments<(String, String, String)>,
     JsonObject(fields): JsonObject,
 ) -> Result<Json<ChangedAnswer>, ApiError> {

@@ -9,6 +9,9 @@ use crate::item::open::closed;
 use crate::item::{ItemBody, ItemStatus, Provenance, Visibility};
 use crate::record::{ItemAdded, ItemCompleted, ItemRecord};
 
+/// What a request shows that it is about when only background work is left of it, unless a block has said.
+const FINISHING: &str = "finishing";
+
 impl Recorder {
     /// Adds an item and gives its number.
     pub(crate) async fn add_item(
@@ -100,6 +103,23 @@ impl Recorder {
         };
         let body = ItemBody::Status(status.clone());
         self.add_whole_to(&mut state, place, Visibility::CLIENT, body).await?;
+        state.status = status;
+        Ok(())
+    }
+
+    /// Shows that the main chain has ended and so much runs beside it: who asked may ask for more.
+    pub(in crate::exec) async fn finishing(&self, background_tasks: u32) -> Result<(), RecordError> {
+        let mut state = self.state.lock().await;
+        let message = state.status.message.is_empty().then(|| FINISHING.to_owned());
+        let Some(status) = state.status.changed(message, Some(false), Some(background_tasks)) else {
+            return Ok(());
+        };
+        let body = ItemBody::Status(status.clone());
+        let completed = ItemStatus::Completed;
+        let item = self.new_item(&mut state, Provenance::runtime(), completed, Visibility::CLIENT, body);
+        self.queue(&mut state, RUNTIME, ItemAdded { item: item.clone() }.into())
+            .await?;
+        self.queue(&mut state, RUNTIME, ItemCompleted { item }.into()).await?;
         state.status = status;
         Ok(())
     }
