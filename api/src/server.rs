@@ -13,7 +13,9 @@ mod lease;
 pub(crate) mod limits;
 pub(crate) mod metrics;
 pub(crate) mod observe;
+mod openapi;
 pub(crate) mod paths;
+mod problem;
 mod routes;
 pub(crate) mod settings;
 mod shares;
@@ -94,6 +96,7 @@ pub(crate) fn paths() -> Paths<Api> {
         // What a client makes of it that is told that the API is at `/api`.
         .nest("/api/api/flows", flows_routes())
         .route("/metrics", get(metrics::metrics))
+        .route("/openapi.json", get(openapi::openapi))
         .merge(ui::routes())
 }
 

@@ -20,7 +20,11 @@ const ROWS: &[Row] = &[
     Row("GET", "/", "", 200),
     Row("GET", "/app.js", "", 200),
     Row("GET", "/style.css", "", 200),
+    Row("GET", "/openapi.json", "", 200),
     Row("GET", "/api/flows", "", 200),
+    Row("GET", "/api/flows/", "", 200),
+    // For who runs the server, which she does not.
+    Row("GET", "/metrics", "", 403),
     Row("GET", "/api/flows/capabilities", "", 200),
     Row("GET", "/api/flows/active-requests", "", 200),
     Row("GET", "/api/flows/users/{user}/stream", "", 501),

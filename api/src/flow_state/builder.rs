@@ -74,10 +74,13 @@ impl FlowStateBuilder {
     }
 
     /// Where everything is kept: [`crate::lsm`], [`crate::memory`], or, to compare, [`crate::fjall`]. Short for a profile `default` with
-    /// this primary store; where no other is declared there is nothing to choose, and `FSD_ENV` is not asked.
+    /// this primary store; where no other is declared there is nothing to choose, and `FSD_ENV` is not asked. The last one that is named counts.
     pub fn store(mut self, store: Store) -> Self {
-        let profile = Profile::primary(store);
-        self.profiles.declared.push((DEFAULT.to_owned(), profile));
+        let profile = (DEFAULT.to_owned(), Profile::primary(store));
+        match self.profiles.declared.iter_mut().find(|(name, _)| name == DEFAULT) {
+            Some(earlier) if !self.profiles.named => *earlier = profile,
+            _ => self.profiles.declared.push(profile),
+        }
         self
     }
 

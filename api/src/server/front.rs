@@ -5,19 +5,23 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 
 use super::error::ApiError;
 use super::health;
 use super::observe::observe;
+use super::problem::problems;
 use crate::flow_state::FlowState;
 
 /// All routes of a server, which is opened by the first call that needs it.
 pub(crate) fn router(server: FlowState) -> Router {
     let observed = from_fn_with_state(Arc::clone(server.observer()), observe);
-    health::routes().fallback(open.layer(observed)).with_state(server)
+    health::routes()
+        .fallback(open.layer(observed))
+        .layer(from_fn(problems))
+        .with_state(server)
 }
 
 async fn open(State(server): State<FlowState>, request: Request) -> Response {
