@@ -347,7 +347,8 @@ async fn what_is_anothers_can_not_be_told_from_what_is_not_there() {
     let server = server().await;
     let before = server.all_of_anns().await;
     for (index, stranger) in server.strangers.iter().enumerate() {
-        for Row(method, path, body, _) in ROWS {
+        // It names nobody, and its numbers move from call to call.
+        for Row(method, path, body, _) in ROWS.iter().filter(|row| row.1 != "/metrics") {
             let mut answers = Vec::new();
             for names in [ANNS, NOBODYS] {
                 let answer = call(&server.router, stranger, method, &names.fill(path), &names.fill(body)).await;

@@ -233,7 +233,7 @@ async fn bad_calls_get_a_clear_error_and_leave_nothing_behind() {
             405,
             "",
         ),
-        ("a route of later", get_request("/api/flows/capabilities", &[]), 404, ""),
+        ("no route", get_request("/api/flows/none/of/these", &[]), 404, ""),
     ];
     for (what, request, status, names) in cases {
         let answer = call(&router, request).await;

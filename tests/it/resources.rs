@@ -533,15 +533,15 @@ async fn content_at_the_end_of_a_path_is_never_part_of_a_topic_that_is_read() {
         refused(&read(&router, "files/content").await),
         is(400, "is_a_collection")
     );
-    // One item's state: not served, and not mistaken for a body.
+    // One item's state: not granted, and not mistaken for a body.
     for path in ["files/readme.md", "files/readme.md%2Fcontent", "files/src/main.rs"] {
         assert_eq!(
             refused(&read(&router, path).await),
-            is(404, "route_not_found"),
+            is(403, "resource_not_granted"),
             "{path}"
         );
     }
-    assert_eq!(refused(&read(&router, "files").await), is(405, "method_not_allowed"));
+    assert_eq!(refused(&read(&router, "files").await), is(403, "resource_not_granted"));
     let gone = change(&router, Method::DELETE, "files/content", Value::Null).await;
     assert_eq!(gone.json(), json!({"ref": "files", "topic": "content"}));
     assert_eq!(
