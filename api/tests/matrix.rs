@@ -369,3 +369,50 @@ async fn the_owner_is_answered() {
         assert_eq!(answer.status.as_u16(), *status, "{method} {path}: {answer:?}");
     }
 }
+
+/// What a caller may do in a session ends with the claim to its project.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_gone_for_whoever_has_lost_its_project() {
+    let answer = generator("answer").user(|input: &String, _ctx| input.clone());
+    let chat = flow("chat")
+        .action("say", action(answer))
+        .session(scope::<NoState>().resource(&files()));
+    let keys = ApiKeys::new();
+    let token = |name: &str, identity: Identity| {
+        let (key, text) = ApiKey::generate(name, &identity).expect("a key");
+        keys.add(key).expect("a new key");
+        text
+    };
+    let mut member = Identity::new("acme", "ann");
+    member.projects.insert("apollo".into());
+    let (with, without) = (token("with", member), token("without", Identity::new("acme", "ann")));
+    let server = FlowState::builder()
+        .flow(chat.instance("default").expect("a flow"))
+        .models(Models::new())
+        .model(ScriptedModel::new(0))
+        .store(memory())
+        .authenticate(keys);
+    let router = server.build().expect("a server").router().expect("routes");
+    let say = r#"{"input":"hello","requestId":"r-ann","projectId":"apollo"}"#;
+    let said = call(&router, &with, "POST", "/api/flows/chat/s-ann/actions/say", say).await;
+    assert_eq!(said.status, 202, "{said:?}");
+    for Row(method, path, body, _) in ROWS.iter().filter(|row| row.1 != "/metrics") {
+        // What is made in the session of this name would be refused, because she has it.
+        if *method == "POST" && (path.ends_with("/sessions") || path.contains("/actions/")) {
+            continue;
+        }
+        let mut answers = Vec::new();
+        for names in [ANNS, NOBODYS] {
+            let answer = call(&router, &without, method, &names.fill(path), &names.fill(body)).await;
+            answers.push(comparable(&answer, names));
+        }
+        assert_eq!(answers[0], answers[1], "{method} {path}");
+    }
+    let more = r#"{"input":"hello"}"#;
+    let refused = call(&router, &without, "POST", "/api/flows/chat/s-ann/actions/say", more).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let listed = call(&router, &without, "GET", "/api/flows/sessions", "").await;
+    assert_eq!(listed.body, r#"{"sessions":[]}"#);
+    let kept = call(&router, &with, "GET", "/api/flows/sessions/s-ann", "").await;
+    assert_eq!(kept.status, 200, "{kept:?}");
+}

@@ -747,3 +747,71 @@ async fn the_server_says_what_it_can_do() {
         assert_eq!(asked(&router, "POST", "/api/flows/transcribe", Some(body)).await.0, 400);
     }
 }
+
+#[tokio::test]
+async fn whoever_comes_second_with_a_key_is_answered_like_the_first() {
+    let router = router(&Hold::default()).await;
+    let post = || {
+        let body = json!({"userId": "ann", "input": "x"}).to_string();
+        let headers = [JSON, ("idempotency-key", "k")];
+        let request = call("POST", "/api/flows/chat/actions/say", &headers, body);
+        let router = router.clone();
+        async move {
+            let (status, _, body) = send(&router, request).await;
+            (status.as_u16(), serde_json::from_slice::<Value>(&body).expect("JSON"))
+        }
+    };
+    let answers = futures_util::future::join_all((0..8).map(|_| post())).await;
+    for (status, answer) in &answers {
+        assert_eq!((*status, answer), (202, &answers[0].1));
+    }
+    let (_, sessions) = asked(&router, "GET", "/api/flows/sessions", None).await;
+    assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_stream_counts_as_one_however_it_was_asked_for() {
+    let hold = Hold::default();
+    let limits = flowstate::Limits {
+        streams: 1,
+        ..flowstate::Limits::default()
+    };
+    let router = chat(&hold).limits(limits).build().expect("a server");
+    let router = router.router().expect("routes");
+    let body = json!({"userId": "ann", "sessionId": "s", "requestId": "r", "input": null}).to_string();
+    let headers = [JSON, ("accept", "text/event-stream")];
+    let request = call("POST", "/api/flows/chat/actions/hold", &headers, body.clone());
+    let open = router.clone().oneshot(request).await.expect("a stream");
+    assert_eq!(open.status(), 200);
+    for (method, uri) in [
+        ("GET", "/api/flows/chat/requests/r/stream"),
+        ("HEAD", "/api/flows/sessions/s/events"),
+        ("GET", "/api/flows/sessions/s/events?wait_ms=0"),
+        ("POST", "/api/flows/chat/actions/say"),
+    ] {
+        let (status, _, _) = send(&router, call(method, uri, &headers, body.clone())).await;
+        assert_eq!(status, 503, "{method} {uri}");
+    }
+    let (status, _) = asked(&router, "GET", "/api/flows/chat/requests/r/status", None).await;
+    assert_eq!(status, 200, "what opens no stream is answered");
+    drop(open);
+    let (status, _) = asked(&router, "GET", "/api/flows/sessions/s/events?wait_ms=0", None).await;
+    assert_eq!(status, 200, "it is let go with the stream");
+}
+
+#[tokio::test]
+async fn a_poll_of_a_session_that_is_deleted_is_told_so() {
+    let router = router(&Hold::default()).await;
+    let new = json!({"userId": "ann", "sessionId": "s"});
+    assert_eq!(
+        asked(&router, "POST", "/api/flows/chat/sessions", Some(new)).await.0,
+        201
+    );
+    let uri = "/api/flows/sessions/s/events?starting_after=1";
+    let (polled, deleted) = tokio::join!(asked(&router, "GET", uri, None), async {
+        tokio::task::yield_now().await;
+        asked(&router, "DELETE", "/api/flows/sessions/s", None).await.0
+    });
+    assert_eq!(deleted, 204);
+    assert_eq!((polled.0, &polled.1["code"]), (404, &json!("session_not_found")));
+}

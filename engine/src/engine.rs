@@ -246,6 +246,9 @@ impl Engine {
         let Some(sub) = self.core.log.sub_stream_within(&name, wait).await? else {
             return Ok(None);
         };
+        if !self.is_for(principal, sub.stream).await? {
+            return Ok(None);
+        }
         let row =
             projection::requests::read(&self.core.log, sub.stream, |requests| requests.get(sub.id).cloned()).await?;
         Ok(row.filter(|row| row.flow == flow).map(|row| RequestRef { sub, row }))
@@ -318,7 +321,7 @@ impl Engine {
             })?;
             // A session that moved during the look can be there twice; the newer row comes first.
             let other_flow = query.flow.as_ref().is_some_and(|flow| *flow != summary.flow);
-            if other_flow || !seen.insert(summary.session.clone()) {
+            if other_flow || !principal.may_use(summary.project.as_deref()) || !seen.insert(summary.session.clone()) {
                 continue;
             }
             if to_skip > 0 {
@@ -373,9 +376,23 @@ impl Engine {
     }
 
     async fn session_stream(&self, principal: &Principal, session: &str) -> Result<Option<StreamId>, QueryError> {
-        match principal.session_stream(session) {
-            Ok(name) => Ok(self.core.log.stream(&name).await?),
-            Err(_) => Ok(None),
+        let Ok(name) = principal.session_stream(session) else {
+            return Ok(None);
+        };
+        match self.core.log.stream(&name).await? {
+            Some(stream) if self.is_for(principal, stream).await? => Ok(Some(stream)),
+            _ => Ok(None),
         }
+    }
+
+    /// Whether the session in a stream is of a project that the principal may use.
+    async fn is_for(&self, principal: &Principal, stream: StreamId) -> Result<bool, QueryError> {
+        if !principal.is_bounded() {
+            return Ok(true);
+        }
+        let project = projection::session::read(&self.core.log, stream, |fold| {
+            fold.summary().and_then(|summary| summary.project.clone())
+        });
+        Ok(principal.may_use(project.await?.as_deref()))
     }
 }

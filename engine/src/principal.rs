@@ -1,6 +1,9 @@
 //! On whose behalf something is looked up or submitted, and the names that follow from it in the log.
 //! Every lookup by session or request id goes through here; nothing else makes a [`Name`].
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use flowstate_log::record::{Name, NameError};
 
 /// Between the tenant and the user of a principal.
@@ -8,46 +11,72 @@ const SEPARATOR: char = '\u{1f}';
 
 /// Who asks. Empty without authentication. Sessions and requests of different principals never meet, whatever their ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Principal(String);
+pub struct Principal {
+    text: String,
+    /// The projects whose sessions there are for it; all if absent.
+    projects: Option<Arc<BTreeSet<String>>>,
+}
 
 impl Principal {
     /// The principal that authentication names so.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            projects: None,
+        }
     }
 
     /// A user of a tenant, as authentication knows them. Sessions, requests and what is known of the user are theirs alone; projects are
     /// shared by the users of a tenant. `None` if a text holds the unit separator (U+001F), which stands between the two.
     pub fn of_user(tenant: &str, user: &str) -> Option<Self> {
         let is_plain = |text: &str| !text.contains(SEPARATOR);
-        (is_plain(tenant) && is_plain(user)).then(|| Self(format!("{tenant}{SEPARATOR}{user}")))
+        (is_plain(tenant) && is_plain(user)).then(|| Self::new(format!("{tenant}{SEPARATOR}{user}")))
+    }
+
+    /// The same, for which there are sessions of these projects only, and those of none: others are as if they were not there.
+    pub fn within(mut self, projects: impl IntoIterator<Item = String>) -> Self {
+        self.projects = Some(Arc::new(projects.into_iter().collect()));
+        self
+    }
+
+    /// Whether there are projects that are none for it.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.projects.is_some()
+    }
+
+    /// Whether there are sessions of this project for it.
+    pub(crate) fn may_use(&self, project: Option<&str>) -> bool {
+        let (Some(projects), Some(project)) = (&self.projects, project) else {
+            return true;
+        };
+        projects.contains(project)
     }
 
     /// Its text; empty without authentication.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Name of the stream that holds a session.
     pub(crate) fn session_stream(&self, session: &str) -> Result<Name, NameError> {
-        Name::new(&self.0, &format!("session/{session}"))
+        Name::new(&self.text, &format!("session/{session}"))
     }
 
     /// Name of the stream that holds what is known of a user.
     pub(crate) fn user_stream(&self, user: &str) -> Result<Name, NameError> {
-        Name::new(&self.0, &format!("user/{user}"))
+        Name::new(&self.text, &format!("user/{user}"))
     }
 
     /// Name of the stream that holds what is known of a project.
     pub(crate) fn project_stream(&self, project: &str) -> Result<Name, NameError> {
         // Up to the separator: no principal without one is called so.
-        let shared = self.0.find(SEPARATOR).map_or(&*self.0, |at| &self.0[..=at]);
+        let shared = self.text.find(SEPARATOR).map_or(&*self.text, |at| &self.text[..=at]);
         Name::new(shared, &format!("project/{project}"))
     }
 
     /// Name of the sub-stream that holds a request.
     pub(crate) fn request_sub_stream(&self, request: &str) -> Result<Name, NameError> {
-        Name::new(&self.0, request)
+        Name::new(&self.text, request)
     }
 }
 

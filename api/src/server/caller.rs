@@ -40,7 +40,7 @@ impl Caller {
     /// The caller that was found out; `None` if the identity is none that the engine can name.
     pub(crate) fn of(identity: &Identity) -> Option<Self> {
         Some(Self {
-            principal: identity.principal()?,
+            principal: identity.principal()?.within(identity.projects.clone()),
             proven: Some(Proven {
                 user: identity.user.clone(),
                 projects: identity.projects.clone(),

@@ -6,8 +6,10 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::model::ModelErrorKind as Kind;
 use flowstate_engine::voice::TranscribeError;
-use flowstate_engine::{CancelError, QueryError, ResourceAccessError, RetryError, SessionError, SubmitError};
-use flowstate_log::error::{ReadError, Remedy};
+use flowstate_engine::{
+    CancelError, QueryError, RecordError, ResourceAccessError, RetryError, SessionError, SubmitError,
+};
+use flowstate_log::error::{ReadError, Remedy, ViewError};
 
 use super::observe::CallError;
 use crate::flow_state::ReadyError;
@@ -236,11 +238,17 @@ impl Answer {
         self
     }
 
+    /// It may pass. What the log says of it names files: that is for the operator.
+    fn busy(error: &dyn std::fmt::Display) -> Self {
+        tracing::warn!(%error, "a call has to be made again");
+        Self::unavailable("what is stored can't be read or written at the moment: try again").caused_by(error)
+    }
+
     /// The log did not take something.
     fn refused(remedy: Remedy, message: String) -> Self {
         match remedy {
             Remedy::FixRequest => Self::new(StatusCode::BAD_REQUEST, "request_refused", message),
-            Remedy::Retry => Self::unavailable(format!("{message}; try again")),
+            Remedy::Retry => Self::busy(&message),
             Remedy::Reopen => Self::broken(&message),
             Remedy::Report => Self::internal(&message),
         }
@@ -495,7 +503,8 @@ impl From<CancelError> for Answer {
         match error {
             CancelError::UnknownRequest(request) => Self::unknown_request(&request),
             CancelError::Query(error) => error.into(),
-            CancelError::Record(error) => Self::unavailable(format!("{error}; try again")),
+            CancelError::Record(RecordError::Append(error)) => Self::refused(error.kind(), error.to_string()),
+            CancelError::Record(error) => Self::internal(&error),
         }
     }
 }
@@ -566,12 +575,28 @@ fn field(path: &str) -> &str {
     }
 }
 
+/// Whether it says that a session was deleted while somebody looked at it.
+fn is_gone(error: &QueryError) -> bool {
+    matches!(
+        error,
+        QueryError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_))
+            | QueryError::View(ViewError::UnknownStream(_))
+    )
+}
+
 impl From<QueryError> for Answer {
     fn from(error: QueryError) -> Self {
+        if is_gone(&error) {
+            return Self::new(
+                StatusCode::NOT_FOUND,
+                "session_not_found",
+                "the session was deleted meanwhile",
+            );
+        }
         match error.kind() {
             // The names were resolved before; what is missing now was lost by the server.
             Remedy::FixRequest | Remedy::Report => Self::internal(&error),
-            Remedy::Retry => Self::unavailable(format!("{error}; try again")),
+            Remedy::Retry => Self::busy(&error),
             Remedy::Reopen => Self::broken(&error),
         }
     }

@@ -8,7 +8,7 @@ use std::vec;
 
 use bytes::BytesMut;
 use flowstate_engine::record::{self, DecodeError, Fact};
-use flowstate_engine::{Engine, Media, QueryError, RequestRef, RequestStatus};
+use flowstate_engine::{Engine, Media, QueryError, RequestRef};
 use flowstate_log::error::ReadError;
 use flowstate_log::record::{Record, StreamId, SubStreamId};
 
@@ -109,8 +109,9 @@ impl Frames {
     /// Says what is known of a request. `after` is the number of the last of its records that its reader has.
     pub(crate) async fn know(&mut self, request: &RequestRef, after: u64) -> Result<(), QueryError> {
         // From the start on, every item is seen being added.
+        let is_whole = self.engine.log().oldest(request.sub.stream).await? <= request.sub.first;
         let hidden = match after {
-            0 => BTreeSet::new(),
+            0 if is_whole => BTreeSet::new(),
             _ => self.engine.hidden_items(request).await?,
         };
         let known = Known {
@@ -168,9 +169,8 @@ impl Frames {
                 let Some(request) = self.engine.request_in(self.stream, of.0).await? else {
                     continue;
                 };
-                // What has ended goes on with nothing.
-                let is_open = request.row.status == RequestStatus::InProgress;
-                self.know(&request, if is_open { request.sub.count } else { 0 }).await?;
+                // What was open when the session was folded may have ended since, and goes on behind it.
+                self.know(&request, request.sub.count).await?;
             }
             self.encode(&record, of, fact, false).await?;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::Principal;
@@ -57,7 +57,7 @@ impl fmt::Debug for Gate {
 const OPEN: [&str; 3] = ["/livez", "/readyz", "/api/flows/healthz"];
 /// What only who runs the server is answered.
 const OPERATOR: [&str; 1] = ["/metrics"];
-/// How the paths end whose GETs stay open until something happens.
+/// How the paths end that stay open until something happens.
 const HELD: [&str; 2] = ["/stream", "/events"];
 
 /// Lets a call through to the routes, or answers it here.
@@ -94,7 +94,7 @@ impl Gate {
             return Err(ApiError::UriTooLong(self.limits.uri_bytes));
         }
         let is_open = request.method().is_safe() && OPEN.contains(&path);
-        let is_held = request.method() == Method::GET && HELD.iter().any(|end| path.ends_with(end));
+        let is_held = holds(&request);
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let address = peer.map(|ConnectInfo(peer)| Client::at(peer.ip()));
         request.extensions_mut().insert(Arc::clone(&self.limits));
@@ -178,6 +178,21 @@ impl Gate {
         }
         Err(refusal)
     }
+}
+
+/// Whether what answers a call may stay open until something happens: a stream, a poll, or a POST whose answer is a stream.
+fn holds(request: &Request) -> bool {
+    match *request.method() {
+        Method::GET | Method::HEAD => HELD.iter().any(|end| request.uri().path().ends_with(end)),
+        Method::POST => takes_stream(request.headers()),
+        _ => false,
+    }
+}
+
+/// Whether a call wants a stream for an answer.
+pub(super) fn takes_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn refusal(full: Full, of: &'static str) -> ApiError {

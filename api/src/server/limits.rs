@@ -44,7 +44,7 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Most streams that are open or waiting for their request, and long polls: 10,000.
     pub streams: usize,
-    /// Most streams and long polls of one client: 32.
+    /// Most streams and long polls of one client: 128.
     pub streams_per_client: usize,
     /// Most other calls that are being answered: 1,024.
     pub calls: usize,

@@ -152,9 +152,8 @@ pub(crate) async fn poll(
 ) -> Result<Polled, QueryError> {
     let until = Instant::now() + wait;
     let mut is_done = false;
-    while frames.bytes.is_empty() && !is_done {
+    while frames.bytes.is_empty() && !is_done && !stopping.is_cancelled() {
         let page = tokio::select! {
-            biased;
             page = records.page() => page?,
             () = tokio::time::sleep_until(until) => break,
             () = stopping.cancelled() => break,

@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::problem::Problem;
 
 /// The body of a POST to an action.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ActionBody {
     /// The action's input; `None` if the key is missing.
     pub(crate) input: Option<Value>,

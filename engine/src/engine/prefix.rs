@@ -47,7 +47,7 @@ impl Engine {
         let running = requests::read(log, stream, |requests| {
             let running = requests
                 .all()
-                .filter(|(_, row)| row.status == RequestStatus::InProgress && row.position > 0);
+                .filter(|(_, row)| row.status == RequestStatus::InProgress && (1..=position).contains(&row.position));
             running.map(|(_, row)| row.position).collect::<Vec<u64>>()
         })
         .await?;

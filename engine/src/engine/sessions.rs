@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flowstate_log::error::{ReadError, RetentionError};
 use flowstate_log::record::{StreamId, SubStreamId};
 use serde_json::{Map, Value};
 
@@ -15,6 +16,8 @@ use crate::record::{Fact, RequestAccepted, SessionDescribed, decode};
 
 /// How long a session that is deleted waits for its requests to end.
 const DELETE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Once the metadata of a list of requests has this many bytes, it ends.
+const METADATA_BYTES_MAX: usize = 4 << 20;
 /// Most requests that one list has.
 const REQUESTS_MAX: usize = 1_000;
 
@@ -40,7 +43,7 @@ pub struct ListedRequest {
     pub session: String,
     /// Its session's project.
     pub project: Option<String>,
-    /// What its caller wanted remembered.
+    /// What its caller wanted remembered; `None` also where only what runs or was left is listed.
     pub metadata: Option<Map<String, Value>>,
 }
 
@@ -81,7 +84,7 @@ impl Engine {
         for sub in open.await? {
             let info = self.core.log.sub_stream_info(stream, sub).await?;
             cancel::cancel(&self.core, &info).await?;
-            ends.push(self.core.log.follow_sub(&info, info.count).await?);
+            ends.push(self.core.log.follow_sub(&info, info.count.saturating_sub(1)).await?);
         }
         let ended = async {
             for mut records in ends {
@@ -96,13 +99,17 @@ impl Engine {
                     }
                 }
             }
-            Ok::<_, flowstate_log::error::ReadError>(())
+            Ok::<_, ReadError>(())
         };
         // What does not end then is cut off: its next record finds no session.
         if let Ok(ended) = tokio::time::timeout(DELETE_WAIT_MAX, ended).await {
             ended?;
         }
-        Ok(self.core.log.delete(stream).await?)
+        match self.core.log.delete(stream).await {
+            // Somebody else did it meanwhile.
+            Err(RetentionError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_))) => Err(unknown()),
+            deleted => Ok(deleted?),
+        }
     }
 
     /// The requests of a session, the most recently changed first. `None` if there is no such session.
@@ -124,8 +131,21 @@ impl Engine {
         let limit = query.limit.unwrap_or(REQUESTS_MAX).min(REQUESTS_MAX);
         let rows: Vec<RequestRow> = rows.into_iter().skip(query.offset).take(limit).collect();
         let mut listed = Vec::with_capacity(rows.len());
+        let mut bytes = 0;
         for row in rows {
-            listed.push(self.listed(stream, &summary, row).await?);
+            let asked = self.asked(stream, &row).await?;
+            bytes += asked
+                .as_ref()
+                .map_or(0, |asked| asked.metadata.as_ref().map_or(0, json_bytes));
+            listed.push(ListedRequest {
+                row,
+                session: summary.session.clone(),
+                project: summary.project.clone(),
+                metadata: asked.and_then(|asked| asked.metadata),
+            });
+            if bytes > METADATA_BYTES_MAX {
+                break;
+            }
         }
         Ok(Some(listed))
     }
@@ -206,21 +226,6 @@ impl Engine {
         }
     }
 
-    async fn listed(
-        &self,
-        stream: StreamId,
-        summary: &SessionSummary,
-        row: RequestRow,
-    ) -> Result<ListedRequest, QueryError> {
-        let asked = self.asked(stream, &row).await?;
-        Ok(ListedRequest {
-            row,
-            session: summary.session.clone(),
-            project: summary.project.clone(),
-            metadata: asked.and_then(|asked| asked.metadata),
-        })
-    }
-
     /// The requests that an index names, as far as they are the principal's: at most 1,000.
     async fn indexed(&self, principal: &Principal, prefix: Vec<u8>) -> Result<Vec<ListedRequest>, QueryError> {
         let log = &self.core.log;
@@ -241,7 +246,12 @@ impl Engine {
             let row = requests::read(log, stream, |requests| requests.get(sub).cloned()).await?;
             let summary = session::read(log, stream, |session| session.summary().cloned()).await?;
             if let (Some(row), Some(summary)) = (row, summary) {
-                listed.push(self.listed(stream, &summary, row).await?);
+                listed.push(ListedRequest {
+                    row,
+                    session: summary.session,
+                    project: summary.project,
+                    metadata: None,
+                });
             }
             if listed.len() == REQUESTS_MAX {
                 break;
@@ -272,4 +282,9 @@ impl RequestQuery {
                 .cancelled
                 .is_none_or(|cancelled| !is_stopped || row.cancelled == cancelled)
     }
+}
+
+/// Bytes of its JSON.
+fn json_bytes(metadata: &Map<String, Value>) -> usize {
+    serde_json::to_vec(metadata).map_or(0, |json| json.len())
 }

@@ -192,9 +192,10 @@ impl Fold for RequestsFold {
         let Some((sub, _)) = record.sub else { return };
         let status = match fact {
             Fact::RequestAccepted(accepted) => {
-                let again = |(_, row): &(&SubStreamId, &RequestRow)| Some(&row.request) == accepted.retry_of.as_ref();
-                if let Some((earlier, row)) = self.requests.iter().find(again) {
-                    index.delete(self.left_key(*earlier, row));
+                if let Some(earlier) = &accepted.retry_of
+                    && let Some((sub, row)) = self.requests.iter().find(|(_, row)| row.request == *earlier)
+                {
+                    index.delete(self.left_key(*sub, row));
                 }
                 let row = RequestRow {
                     request: accepted.request,

@@ -3,18 +3,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::record::RequestAccepted;
-use flowstate_engine::{Accepted, Submission, TraceParent};
+use flowstate_engine::{Accepted, Submission, SubmitError, TraceParent};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{Segments, streams};
+use super::{Params, Segments, streams};
 use crate::server::Api;
 use crate::server::body::JsonObject;
 use crate::server::caller::Caller;
 use crate::server::error::ApiError;
+use crate::server::gate::takes_stream;
 use crate::server::observe::Traced;
 use crate::wire::action::{self, AcceptedBody, AcceptedSession, ActionBody};
 use crate::wire::problem::Problem;
@@ -29,10 +30,11 @@ pub(crate) async fn run(
     Traced(trace): Traced,
     Segments((kind, action)): Segments<(String, String)>,
     headers: HeaderMap,
+    params: Params,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
     let body = read(&api, &caller, &kind, fields)?;
-    submit(api, caller, trace, kind, action, &headers, body).await
+    submit(api, caller, trace, kind, action, &headers, &params, body).await
 }
 
 /// POST /api/flows/{kind}/{session}/actions/{action}
@@ -42,6 +44,7 @@ pub(crate) async fn run_in_session(
     Traced(trace): Traced,
     Segments((kind, session, action)): Segments<(String, String, String)>,
     headers: HeaderMap,
+    params: Params,
     JsonObject(fields): JsonObject,
 ) -> Result<Response, ApiError> {
     let body = read(&api, &caller, &kind, fields)?;
@@ -53,6 +56,7 @@ pub(crate) async fn run_in_session(
         kind,
         action,
         &headers,
+        &params,
         ActionBody { session_id, ..body },
     )
     .await
@@ -68,6 +72,7 @@ fn read(api: &Api, caller: &Caller, kind: &str, fields: Map<String, Value>) -> R
     })
 }
 
+#[allow(clippy::too_many_arguments)] // what a call is made of
 async fn submit(
     api: Api,
     caller: Caller,
@@ -75,25 +80,35 @@ async fn submit(
     flow: String,
     action: String,
     headers: &HeaderMap,
+    params: &Params,
     body: ActionBody,
 ) -> Result<Response, ApiError> {
-    let wants_stream = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.trim().eq_ignore_ascii_case("text/event-stream"));
+    let wants_stream = takes_stream(headers);
+    if wants_stream {
+        // What it may not see is told before anything is started.
+        api.settings.shown(params)?;
+    }
     // A request id that a caller chooses is what makes its POST one of a kind.
     let key = match body.request_id {
         Some(_) => None,
         None => key(headers, &caller, &format!("{flow}/{action}"))?,
     };
-    let earlier = again(&api, &caller, key.as_ref(), |asked| {
-        let session = body.session_id.as_ref().is_none_or(|session| *session == asked.session);
-        let user = body.user_id.as_ref().is_none_or(|user| *user == asked.user);
-        let project = body.project_id.is_none() || body.project_id == asked.project;
-        let input = body.input.as_ref().unwrap_or(&Value::Null);
-        session && user && project && *input == asked.input && body.metadata == asked.metadata
-    });
-    let new = match earlier.await? {
+    let (named, input, metadata) = (
+        body.clone(),
+        body.input.clone().unwrap_or(Value::Null),
+        body.metadata.clone(),
+    );
+    let is_same = |asked: &RequestAccepted| {
+        let session = named
+            .session_id
+            .as_ref()
+            .is_none_or(|session| *session == asked.session);
+        let user = named.user_id.as_ref().is_none_or(|user| *user == asked.user);
+        let project = named.project_id.is_none() || named.project_id == asked.project;
+        session && user && project && input == asked.input && metadata == asked.metadata
+    };
+    let earlier = again(&api, &caller, key.as_ref(), is_same).await?;
+    let new = match earlier {
         Some(earlier) => earlier,
         None => {
             let submission = Submission {
@@ -103,19 +118,25 @@ async fn submit(
                 input: body.input,
                 user: body.user_id.unwrap_or_default(),
                 session: body.session_id,
-                request: body.request_id.or(key.map(|key| key.request)),
+                request: body.request_id.or(key.as_ref().map(|key| key.request.clone())),
                 project: body.project_id,
                 metadata: body.metadata,
                 retry_of: None,
                 trace,
             };
-            api.engine.submit(submission).await?
+            match api.engine.submit(submission).await {
+                // Whoever sent the same key at the same moment was first.
+                Err(SubmitError::RequestIdTaken(_)) if key.is_some() => again(&api, &caller, key.as_ref(), is_same)
+                    .await?
+                    .ok_or(ApiError::KeyReused)?,
+                submitted => submitted?,
+            }
         }
     };
     if !wants_stream {
         return Ok(accepted(&new, None));
     }
-    let mut response = streams::accepted(api, &caller.principal, &new.flow, &new.request).await?;
+    let mut response = streams::accepted(api, &caller.principal, &new.flow, &new.request, params).await?;
     let ids = [("x-request-id", &new.request), ("x-session-id", &new.session)];
     for (name, id) in ids {
         if let Ok(id) = HeaderValue::from_str(id) {

@@ -18,16 +18,6 @@ const LIMIT_MAX: usize = 1_000;
 /// Items of a page whose size is not asked for.
 const ITEMS_LIMIT_DEFAULT: usize = 100;
 
-/// Types of items that are for whoever looks at traces.
-const TRACE_TYPES: [&str; 6] = [
-    "block_output",
-    "block_trace",
-    "block_debug",
-    "router_decision",
-    "state_snapshot",
-    "sequencer_state_snapshot",
-];
-
 /// GET /api/flows/sessions
 pub(crate) async fn list(
     State(api): State<Api>,
@@ -124,13 +114,18 @@ pub(crate) async fn requests(
         limit: params.integer("limit"),
         offset: params.integer("offset").unwrap_or(0),
     };
+    let query = match asked {
+        // No request is ever what has another name.
+        Some(None) => RequestQuery {
+            limit: Some(0),
+            ..query
+        },
+        _ => query,
+    };
     let requests = api.engine.requests(&caller.principal, &session, &query).await?;
     let requests = requests.ok_or(ApiError::UnknownSession(session))?;
-    // No request is ever what has another name.
-    let is_none = matches!(asked, Some(None));
-    let requests = requests.into_iter().filter(|_| !is_none).map(Into::into);
     Ok(Json(RequestsBody {
-        requests: requests.collect(),
+        requests: requests.into_iter().map(Into::into).collect(),
     }))
 }
 
@@ -145,16 +140,12 @@ pub(crate) async fn state(
     let limit = params.integer("limit").unwrap_or(ITEMS_LIMIT_DEFAULT);
     let limit = limit.clamp(1, LIMIT_MAX);
     let types = params.list("item_types");
-    let wants_trace = types.iter().flatten().any(|name| TRACE_TYPES.contains(&name.as_str()));
     let shown = api.settings.shown(&params)?;
-    if wants_trace && !api.settings.trace_access {
-        return Err(ApiError::TraceDenied);
-    }
     let query = SnapshotQuery {
         client_data: params.list("clientData").and_then(client_data_filter),
         items: params.flag("include_items").then_some(ItemPage {
             types,
-            hidden: shown.trace || wants_trace,
+            hidden: shown.trace,
             offset,
             limit,
         }),

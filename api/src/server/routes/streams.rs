@@ -1,12 +1,14 @@
 //! GET the events of a request, or of a whole session: as a stream, or, where streams do not pass, as the answers to polls with the same cursors.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::extract::{FromRequestParts, State};
+use axum::http::header;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::{Principal, QueryError, RequestRef, record};
+use flowstate_log::record::StreamId;
 use flowstate_log::{Log, SubStreamInfo};
 
 use super::{Params, Segments};
@@ -27,19 +29,12 @@ pub(crate) async fn request(
     State(api): State<Api>,
     caller: Caller,
     Segments((kind, request)): Segments<(String, String)>,
-    params: Params,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
-    let shown = api.settings.shown(&params)?;
-    let found = find(&api, &caller.principal, &kind, &request).await?;
-    let cursor = asked_cursor(&request, &params, &headers);
-    let Some(after) = go_on(api.engine.log(), &found, cursor).await? else {
-        return Ok(sse::respond_empty());
-    };
-    let mut frames = Frames::new(api.engine.clone(), found.sub.stream, Scope::Request, Form::Sse, shown);
-    frames.know(&found, after).await?;
-    let records = api.engine.log().follow_sub(&found.sub, after).await?;
-    Ok(sse::respond(Records::Request(records), frames, None, api.stopping))
+    match of_request(&api, &caller, &kind, &request, &asked, Form::Sse).await? {
+        OfRequest::Open { records, frames, .. } => Ok(sse::respond(records, *frames, None, api.stopping)),
+        OfRequest::Ended { .. } => Ok(sse::respond_empty()),
+    }
 }
 
 /// GET /api/flows/{kind}/requests/{request}/events
@@ -47,26 +42,14 @@ pub(crate) async fn request_events(
     State(api): State<Api>,
     caller: Caller,
     Segments((kind, request)): Segments<(String, String)>,
-    params: Params,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
-    let shown = api.settings.shown(&params)?;
-    let found = find(&api, &caller.principal, &kind, &request).await?;
-    let cursor = asked_cursor(&request, &params, &headers);
-    let Some(after) = go_on(api.engine.log(), &found, cursor).await? else {
-        return Ok(polled(&[], &format!("{request}:{}", found.sub.count), true));
-    };
-    let mut frames = Frames::new(api.engine.clone(), found.sub.stream, Scope::Request, Form::Json, shown);
-    frames.know(&found, after).await?;
-    let records = api.engine.log().follow_sub(&found.sub, after).await?;
-    poll(
-        &api,
-        &params,
-        Records::Request(records),
-        frames,
-        format!("{request}:{after}"),
-    )
-    .await
+    match of_request(&api, &caller, &kind, &request, &asked, Form::Json).await? {
+        OfRequest::Open { records, frames, after } => {
+            poll(&api, &asked.params, records, *frames, format!("{request}:{after}")).await
+        }
+        OfRequest::Ended { last } => Ok(polled(&[], &format!("{request}:{last}"), true)),
+    }
 }
 
 /// GET /api/flows/sessions/{session}/stream
@@ -74,24 +57,20 @@ pub(crate) async fn session(
     State(api): State<Api>,
     caller: Caller,
     Segments(session): Segments<String>,
-    params: Params,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
     // Parameters of another dialect, whose clients stop at a 404.
-    if params.text("since").is_some() || params.text("session_created_at").is_some() {
+    if asked.params.text("since").is_some() || asked.params.text("session_created_at").is_some() {
         return Err(ApiError::UnknownSession(session));
     }
-    let shown = api.settings.shown(&params)?;
-    let stream = api.engine.session_records(&caller.principal, &session).await?;
-    let stream = stream.ok_or_else(|| ApiError::UnknownSession(session.clone()))?;
-    let id: Arc<str> = session.as_str().into();
-    let frames = Frames::new(api.engine.clone(), stream, Scope::Session(id.clone()), Form::Sse, shown);
+    let (stream, frames) = of_session(&api, &caller, &session, &asked, Form::Sse).await?;
     let log = api.engine.log();
-    let cursor = asked_cursor(&session, &params, &headers);
-    let (after, opening) = match params.flag("bootstrap") && cursor == 0 {
+    let cursor = asked.cursor(&session);
+    let (after, opening) = match asked.params.flag("bootstrap") && cursor == 0 {
         true => {
             let prefix = api.engine.prefix(stream).await?;
-            (prefix.position(), Some(Opening { session: id, prefix }))
+            let session = session.as_str().into();
+            (prefix.position(), Some(Opening { session, prefix }))
         }
         false => (cursor.min(log.tail(stream).await?), None),
     };
@@ -104,30 +83,97 @@ pub(crate) async fn session_events(
     State(api): State<Api>,
     caller: Caller,
     Segments(session): Segments<String>,
-    params: Params,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
-    let shown = api.settings.shown(&params)?;
-    let stream = api.engine.session_records(&caller.principal, &session).await?;
-    let stream = stream.ok_or_else(|| ApiError::UnknownSession(session.clone()))?;
-    let scope = Scope::Session(session.as_str().into());
-    let frames = Frames::new(api.engine.clone(), stream, scope, Form::Json, shown);
+    let (stream, frames) = of_session(&api, &caller, &session, &asked, Form::Json).await?;
     let log = api.engine.log();
-    let after = asked_cursor(&session, &params, &headers).min(log.tail(stream).await?);
-    let records = log.follow(stream, after + 1).await?;
-    poll(
-        &api,
-        &params,
-        Records::Session(records),
-        frames,
-        format!("{session}:{after}"),
-    )
-    .await
+    let after = asked.cursor(&session).min(log.tail(stream).await?);
+    let records = Records::Session(log.follow(stream, after + 1).await?);
+    poll(&api, &asked.params, records, frames, format!("{session}:{after}")).await
+}
+
+/// What a call for events says besides whose.
+pub(crate) struct Asked {
+    params: Params,
+    /// What the caller had last. The header of a frame's id is UTF-8, not only ASCII.
+    last_event_id: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let id = parts.headers.get("last-event-id");
+        let last_event_id = id.and_then(|id| str::from_utf8(id.as_bytes()).ok()).map(str::to_owned);
+        let params = Params::from_request_parts(parts, state).await?;
+        Ok(Self { params, last_event_id })
+    }
+}
+
+impl Asked {
+    fn cursor(&self, of: &str) -> u64 {
+        cursor(of, self.params.text("starting_after"), self.last_event_id.as_deref())
+    }
+}
+
+/// A request's events behind a cursor.
+enum OfRequest {
+    Open {
+        records: Records,
+        frames: Box<Frames>,
+        after: u64,
+    },
+    /// There are none, and there will be none.
+    Ended { last: u64 },
+}
+
+async fn of_request(
+    api: &Api,
+    caller: &Caller,
+    kind: &str,
+    request: &str,
+    asked: &Asked,
+    form: Form,
+) -> Result<OfRequest, ApiError> {
+    let shown = api.settings.shown(&asked.params)?;
+    let found = find(api, &caller.principal, kind, request).await?;
+    let log = api.engine.log();
+    let Some(after) = go_on(log, &found, asked.cursor(request)).await? else {
+        return Ok(OfRequest::Ended { last: found.sub.count });
+    };
+    let mut frames = Frames::new(api.engine.clone(), found.sub.stream, Scope::Request, form, shown);
+    frames.know(&found, after).await?;
+    let records = Records::Request(log.follow_sub(&found.sub, after).await?);
+    Ok(OfRequest::Open {
+        records,
+        frames: Box::new(frames),
+        after,
+    })
+}
+
+async fn of_session(
+    api: &Api,
+    caller: &Caller,
+    session: &str,
+    asked: &Asked,
+    form: Form,
+) -> Result<(StreamId, Frames), ApiError> {
+    let shown = api.settings.shown(&asked.params)?;
+    let stream = api.engine.session_records(&caller.principal, session).await?;
+    let stream = stream.ok_or_else(|| ApiError::UnknownSession(session.to_owned()))?;
+    let scope = Scope::Session(session.into());
+    Ok((stream, Frames::new(api.engine.clone(), stream, scope, form, shown)))
 }
 
 /// The stream of a request that was just accepted, from its start.
-pub(crate) async fn accepted(api: Api, principal: &Principal, kind: &str, request: &str) -> Result<Response, ApiError> {
-    let shown = api.settings.shown(&Params::default())?;
+pub(crate) async fn accepted(
+    api: Api,
+    principal: &Principal,
+    kind: &str,
+    request: &str,
+    params: &Params,
+) -> Result<Response, ApiError> {
+    let shown = api.settings.shown(params)?;
     let found = find(&api, principal, kind, request).await?;
     let mut frames = Frames::new(api.engine.clone(), found.sub.stream, Scope::Request, Form::Sse, shown);
     frames.know(&found, 0).await?;
@@ -144,13 +190,6 @@ async fn find(api: &Api, principal: &Principal, kind: &str, request: &str) -> Re
     let found = api.stopping.run_until_cancelled(found).await;
     let found = found.ok_or(ApiError::Stopping)??;
     found.ok_or_else(|| ApiError::UnknownRequest(request.to_owned()))
-}
-
-fn asked_cursor(of: &str, params: &Params, headers: &HeaderMap) -> u64 {
-    // The header of a frame id is UTF-8, not only ASCII.
-    let last_event_id = headers.get("last-event-id");
-    let last_event_id = last_event_id.and_then(|id| str::from_utf8(id.as_bytes()).ok());
-    cursor(of, params.text("starting_after"), last_event_id)
 }
 
 /// The number behind which a request's events go on; `None` if it has ended and there are none. What lies beyond its end is its end.

@@ -156,6 +156,11 @@ async fn existing_project(
     if summary.flow != flow.kind() {
         return Err(mismatch(format!("it belongs to the flow {:?}", summary.flow)));
     }
+    if !submission.principal.may_use(summary.project.as_deref()) {
+        return Err(mismatch(
+            "it is bound to a project that is not the caller's any more".into(),
+        ));
+    }
     if submission.project.is_some() && submission.project != summary.project {
         return Err(mismatch("it is bound to another project, or to none".into()));
     }
