@@ -245,7 +245,9 @@ impl Engine {
             }
             let row = requests::read(log, stream, |requests| requests.get(sub).cloned()).await?;
             let summary = session::read(log, stream, |session| session.summary().cloned()).await?;
-            if let (Some(row), Some(summary)) = (row, summary) {
+            if let (Some(row), Some(summary)) = (row, summary)
+                && principal.may_use(summary.project.as_deref())
+            {
                 listed.push(ListedRequest {
                     row,
                     session: summary.session,
