@@ -93,19 +93,19 @@ async fn submit(
         Some(_) => None,
         None => key(headers, &caller, &format!("{flow}/{action}"))?,
     };
-    let (named, input, metadata) = (
-        body.clone(),
-        body.input.clone().unwrap_or(Value::Null),
-        body.metadata.clone(),
-    );
+    // What is asked is kept for a key only: an input may be large.
+    let named = key.as_ref().map(|_| body.clone());
     let is_same = |asked: &RequestAccepted| {
-        let session = named
-            .session_id
-            .as_ref()
-            .is_none_or(|session| *session == asked.session);
-        let user = named.user_id.as_ref().is_none_or(|user| *user == asked.user);
-        let project = named.project_id.is_none() || named.project_id == asked.project;
-        session && user && project && input == asked.input && metadata == asked.metadata
+        named.as_ref().is_some_and(|named| {
+            let session = named
+                .session_id
+                .as_ref()
+                .is_none_or(|session| *session == asked.session);
+            let user = named.user_id.as_ref().is_none_or(|user| *user == asked.user);
+            let project = named.project_id.is_none() || named.project_id == asked.project;
+            let input = named.input.as_ref().unwrap_or(&Value::Null);
+            session && user && project && *input == asked.input && named.metadata == asked.metadata
+        })
     };
     let earlier = again(&api, &caller, key.as_ref(), is_same).await?;
     let new = match earlier {
