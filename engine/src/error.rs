@@ -331,6 +331,14 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// What was asked about was deleted.
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_)) | Self::View(ViewError::UnknownStream(_))
+        )
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> Remedy {
         match self {

@@ -4,6 +4,7 @@
 
 pub(crate) mod cancel;
 mod ctx;
+pub(crate) mod delete;
 pub(crate) mod hooks;
 mod left;
 mod recall;
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) payload_bytes_max: usize,
     /// The requests that run here, to be stopped when someone asks.
     pub(crate) running: Running,
+    /// Whose turn it is to change what a session is called.
+    pub(crate) describing: tokio::sync::Mutex<()>,
     /// Versions that runs were told of.
     pub(crate) latest: scopes::Latest,
     /// Whether requests that are open when the engine stops are gone on with at the next start.

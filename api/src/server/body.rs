@@ -30,7 +30,7 @@ pub(crate) struct Arriving {
 }
 
 /// What one body takes of it; given back when it is dropped.
-struct Taken {
+pub(crate) struct Taken {
     of: Option<Arc<Arriving>>,
     bytes: usize,
 }
@@ -72,7 +72,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         check_media_type(request.headers())?;
         let limits = Limits::of(request.extensions());
-        let bytes = received(request, limits.body_bytes).await?;
+        let (bytes, _taken) = received(request, limits.body_bytes).await?;
         json::object(&bytes, limits.json())
             .map(Self)
             .map_err(ApiError::BodyInvalid)
@@ -93,8 +93,8 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonObject {
     }
 }
 
-/// The whole body, of at most `max` bytes.
-pub(crate) async fn received(request: Request, max: usize) -> Result<BytesMut, ApiError> {
+/// The whole body, of at most `max` bytes, and what it takes for as long as it is kept.
+pub(crate) async fn received(request: Request, max: usize) -> Result<(BytesMut, Taken), ApiError> {
     let time = Limits::of(request.extensions()).body_time;
     check_headers(request.headers(), max)?;
     let taken = Taken {
@@ -111,7 +111,7 @@ pub(crate) async fn received(request: Request, max: usize) -> Result<BytesMut, A
     received
 }
 
-async fn receive(body: &mut Body, max: usize, mut taken: Taken) -> Result<BytesMut, ApiError> {
+async fn receive(body: &mut Body, max: usize, mut taken: Taken) -> Result<(BytesMut, Taken), ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
@@ -122,7 +122,7 @@ async fn receive(body: &mut Body, max: usize, mut taken: Taken) -> Result<BytesM
         taken.more(data.len())?;
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok((bytes, taken))
 }
 
 async fn discard(body: &mut Body) {

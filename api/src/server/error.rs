@@ -9,7 +9,7 @@ use flowstate_engine::voice::TranscribeError;
 use flowstate_engine::{
     CancelError, QueryError, RecordError, ResourceAccessError, RetryError, SessionError, SubmitError,
 };
-use flowstate_log::error::{ReadError, Remedy, ViewError};
+use flowstate_log::error::{ReadError, Remedy};
 
 use super::observe::CallError;
 use crate::flow_state::ReadyError;
@@ -575,18 +575,10 @@ fn field(path: &str) -> &str {
     }
 }
 
-/// Whether it says that a session was deleted while somebody looked at it.
-fn is_gone(error: &QueryError) -> bool {
-    matches!(
-        error,
-        QueryError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_))
-            | QueryError::View(ViewError::UnknownStream(_))
-    )
-}
-
 impl From<QueryError> for Answer {
     fn from(error: QueryError) -> Self {
-        if is_gone(&error) {
+        // A session may be deleted while somebody looks at it.
+        if error.is_gone() {
             return Self::new(
                 StatusCode::NOT_FOUND,
                 "session_not_found",

@@ -108,7 +108,9 @@ impl Gate {
         };
         let (mut parts, body) = request.into_parts();
         let known = self.known(&mut parts).await?;
-        let client = known.as_ref().map(|(_, principal)| Client::Known(principal.clone()));
+        let client = known
+            .as_ref()
+            .map(|(_, principal)| Client::Known(principal.as_str().into()));
         let (_call, stream) = self.shares(is_held, client.or(address))?;
         // Who opened a stream is asked about again while it is open.
         let lease = match (known, is_held) {

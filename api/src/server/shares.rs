@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use flowstate_engine::Principal;
 use parking_lot::Mutex;
 
 /// Who has a share of something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
-    Known(Principal),
+    /// Of this principal, with whatever projects a credential names.
+    Known(Arc<str>),
     Address(IpAddr),
 }
 
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn shares_are_bounded_in_all_and_per_client_and_given_back() {
         let shares = Shares::new(3, 2);
-        let client = |text: &str| Some(Client::Known(Principal::new(text)));
+        let client = |text: &str| Some(Client::Known(text.into()));
         let first = shares.take(client("a")).unwrap();
         let second = shares.take(client("a")).unwrap();
         assert_eq!(shares.take(client("a")).unwrap_err(), Full::OfClient);

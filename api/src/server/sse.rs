@@ -60,7 +60,11 @@ pub(crate) fn respond(
     let body = stream! {
         if let Some(mut opening) = opening {
             loop {
-                let told = match opening.prefix.page().await {
+                let Some(page) = stopping.run_until_cancelled(opening.prefix.page()).await else {
+                    yield Ok(Bytes::from_static(CLOSING_COMMENT));
+                    return;
+                };
+                let told = match page {
                     Ok(Some(facts)) => frames.fold(facts).await,
                     Ok(None) => break,
                     Err(error) => Err(error.into()),
@@ -125,10 +129,11 @@ fn event_stream(body: Body) -> Response {
     (headers, [("x-accel-buffering", "no")], body).into_response()
 }
 
-/// Tells of a stream that ends before its time. That a session is gone is no failure.
+/// Tells of a stream that ends before its time. That a session is gone is no failure, nor that what a slow reader had before it is: it comes again
+/// and goes on with what is left.
 fn broke_off(broken: &BrokenOff, error: &StreamError) {
     match error {
-        StreamError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_)) => {}
+        StreamError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_) | ReadError::Trimmed { .. }) => {}
         error => {
             tracing::error!(%error, "a stream broke off");
             broken.set(error);

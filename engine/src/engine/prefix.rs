@@ -31,12 +31,14 @@ impl Engine {
     pub async fn prefix(&self, stream: StreamId) -> Result<Prefix, QueryError> {
         let log = self.log();
         let position = log.tail(stream).await?;
+        // Of what was trimmed nothing is told.
+        let oldest = log.oldest(stream).await?;
         // Of items that were added meanwhile nothing is told; those that were completed meanwhile were open.
         let (completed, open) = items::read(log, stream, |items| {
             let shown = items
                 .entries()
                 .iter()
-                .filter(|entry| entry.client && !entry.transient && entry.added <= position);
+                .filter(|entry| entry.client && !entry.transient && (oldest..=position).contains(&entry.added));
             let (completed, open): (Vec<_>, Vec<_>) =
                 shown.partition(|entry| (1..=position).contains(&entry.completed));
             let completed: VecDeque<(u64, u64)> =
@@ -45,9 +47,9 @@ impl Engine {
         })
         .await?;
         let running = requests::read(log, stream, |requests| {
-            let running = requests
-                .all()
-                .filter(|(_, row)| row.status == RequestStatus::InProgress && (1..=position).contains(&row.position));
+            let running = requests.all().filter(|(_, row)| {
+                row.status == RequestStatus::InProgress && (oldest..=position).contains(&row.position)
+            });
             running.map(|(_, row)| row.position).collect::<Vec<u64>>()
         })
         .await?;

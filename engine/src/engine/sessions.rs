@@ -1,21 +1,16 @@
 //! What callers do with sessions and their requests besides asking for something: make, describe, list, delete; stop and do again.
 
-use std::time::Duration;
-
-use flowstate_log::error::{ReadError, RetentionError};
 use flowstate_log::record::{StreamId, SubStreamId};
 use serde_json::{Map, Value};
 
 use super::{Engine, SessionDetail};
 use crate::error::{QueryError, RetryError, SessionError};
 use crate::exec::submit::{create, describe};
-use crate::exec::{Accepted, NewSession, Submission, cancel};
+use crate::exec::{Accepted, NewSession, Submission, delete};
 use crate::principal::Principal;
 use crate::projection::{RequestRow, RequestStatus, SessionSummary, requests, session};
 use crate::record::{Fact, RequestAccepted, SessionDescribed, decode};
 
-/// How long a session that is deleted waits for its requests to end.
-const DELETE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Once the metadata of a list of requests has this many bytes, it ends.
 const METADATA_BYTES_MAX: usize = 4 << 20;
 /// Most requests that one list has.
@@ -64,6 +59,8 @@ impl Engine {
         change: SessionDescribed,
     ) -> Result<SessionDetail, SessionError> {
         let unknown = || SessionError::UnknownSession(session.to_owned());
+        // One at a time: what there may be of it is decided on what there is.
+        let _turn = self.core.describing.lock().await;
         let (stream, summary) = self.summary(principal, session).await?.ok_or_else(unknown)?;
         describe(&self.core, stream, &summary, change).await?;
         self.session(principal, session).await?.ok_or_else(unknown)
@@ -74,42 +71,7 @@ impl Engine {
     pub async fn delete_session(&self, principal: &Principal, session: &str) -> Result<(), SessionError> {
         let unknown = || SessionError::UnknownSession(session.to_owned());
         let (stream, _) = self.summary(principal, session).await?.ok_or_else(unknown)?;
-        let open = requests::read(&self.core.log, stream, |requests| {
-            let open = requests
-                .all()
-                .filter(|(_, row)| row.status == RequestStatus::InProgress);
-            open.map(|(sub, _)| sub).collect::<Vec<_>>()
-        });
-        let mut ends = Vec::new();
-        for sub in open.await? {
-            let info = self.core.log.sub_stream_info(stream, sub).await?;
-            cancel::cancel(&self.core, &info).await?;
-            ends.push(self.core.log.follow_sub(&info, info.count.saturating_sub(1)).await?);
-        }
-        let ended = async {
-            for mut records in ends {
-                loop {
-                    let page = records.page().await?;
-                    if page
-                        .iter()
-                        .filter_map(|record| decode(record).ok())
-                        .any(|fact| fact.is_terminal())
-                    {
-                        break;
-                    }
-                }
-            }
-            Ok::<_, ReadError>(())
-        };
-        // What does not end then is cut off: its next record finds no session.
-        if let Ok(ended) = tokio::time::timeout(DELETE_WAIT_MAX, ended).await {
-            ended?;
-        }
-        match self.core.log.delete(stream).await {
-            // Somebody else did it meanwhile.
-            Err(RetentionError::Read(ReadError::Deleted(_) | ReadError::UnknownStream(_))) => Err(unknown()),
-            deleted => Ok(deleted?),
-        }
+        delete::delete(&self.core, stream, session).await
     }
 
     /// The requests of a session, the most recently changed first. `None` if there is no such session.
@@ -152,7 +114,7 @@ impl Engine {
 
     /// The requests of a principal that run now, in no order.
     pub async fn active_requests(&self, principal: &Principal) -> Result<Vec<ListedRequest>, QueryError> {
-        self.indexed(principal, requests::OPEN.to_vec()).await
+        self.indexed(principal, requests::open_prefix(principal.as_str())).await
     }
 
     /// The requests of a user that were stopped without anybody asking, by a crash or the end of the process, and not done again since.
@@ -216,7 +178,7 @@ impl Engine {
 
     /// The first record of a request.
     async fn asked(&self, stream: StreamId, row: &RequestRow) -> Result<Option<RequestAccepted>, QueryError> {
-        if row.position == 0 {
+        if row.position < self.core.log.oldest(stream).await? {
             return Ok(None);
         }
         let records = self.core.log.read_positions(stream, &[row.position]).await?;

@@ -114,7 +114,8 @@ pub(super) async fn snapshot(
     };
     scopes::add(core, principal, stream, &summary, query, &mut snapshot).await?;
     if let Some(page) = &query.items {
-        let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), page)).await?;
+        let oldest = core.log.oldest(stream).await?;
+        let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), oldest, page)).await?;
         snapshot.items = Some(read_items(&core.log, stream, &entries).await?);
         snapshot.total = total;
     }
@@ -122,10 +123,10 @@ pub(super) async fn snapshot(
 }
 
 /// The entries of a page, and how many there are on all pages.
-fn select(entries: &[ItemEntry], page: &ItemPage) -> (Vec<ItemEntry>, usize) {
+fn select(entries: &[ItemEntry], oldest: u64, page: &ItemPage) -> (Vec<ItemEntry>, usize) {
     let mut wanted: Vec<&ItemEntry> = entries
         .iter()
-        .filter(|entry| !entry.transient)
+        .filter(|entry| !entry.transient && entry.added.max(entry.completed) >= oldest)
         .filter(|entry| {
             let types = page.types.as_ref();
             (entry.client || page.hidden) && types.is_none_or(|types| types.contains(&entry.type_name))

@@ -244,7 +244,11 @@ impl Ctx {
         recorder.settle().await?;
         let (log, stream, sub) = (&self.run.core.log, recorder.stream(), recorder.sub());
         let turns = projection::items::read(log, stream, |items| items.history(sub, turns_max)).await;
-        Ok(turns.map_err(QueryError::from)?)
+        let mut turns = turns.map_err(QueryError::from)?;
+        // A turn that was trimmed in part is no turn: a tool's result may be without its call.
+        let oldest = log.oldest(stream).await.map_err(QueryError::from)?;
+        turns.retain(|turn| turn.iter().all(|position| *position >= oldest));
+        Ok(turns)
     }
 
     /// The records of the session at these positions.

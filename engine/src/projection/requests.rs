@@ -16,7 +16,8 @@ use crate::record::{
 
 /// Its view.
 pub(crate) const ID: ViewId = ViewId(2);
-/// What the keys of open requests begin with; the sub-stream's id follows. The value is the stream's id.
+/// What the keys of open requests begin with. What follows: the principal, behind its length, and the sub-stream's id. The value is the
+/// stream's id.
 pub(crate) const OPEN: &[u8] = b"open/";
 
 /// How far a request is.
@@ -77,16 +78,23 @@ impl RequestRow {
 /// What the keys of the requests of a user begin with that were stopped without anybody asking, and not done again since; the sub-stream's
 /// id follows. The value is the stream's id.
 pub(crate) fn left_prefix(principal: &str, user: &str) -> Vec<u8> {
-    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let (principal_bytes, user_bytes) = (length(principal), length(user));
     [
         b"left/",
-        &principal_bytes[..],
+        &length(principal)[..],
         principal.as_bytes(),
-        &user_bytes,
+        &length(user),
         user.as_bytes(),
     ]
     .concat()
+}
+
+/// What the keys of a principal's open requests begin with.
+pub(crate) fn open_prefix(principal: &str) -> Vec<u8> {
+    [OPEN, &length(principal), principal.as_bytes()].concat()
+}
+
+fn length(text: &str) -> [u8; 4] {
+    u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// See the module.
@@ -102,7 +110,7 @@ impl View for RequestsView {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn folds(&self, kind: Kind) -> bool {
@@ -116,7 +124,7 @@ impl View for RequestsView {
         .contains(&kind)
     }
 
-    /// Versions before had the same rows, without positions.
+    /// Versions before had the same rows, the first without positions, and other keys in the index.
     fn upgrade(&self, stream: StreamId, name: &Name, _version: u32, rows: Vec<Row>) -> Result<Box<dyn Fold>, String> {
         self.load(stream, name, rows)
     }
@@ -162,6 +170,10 @@ impl RequestsFold {
     /// All requests, in no order.
     pub(crate) fn all(&self) -> impl Iterator<Item = (SubStreamId, &RequestRow)> {
         self.requests.iter().map(|(sub, row)| (*sub, row))
+    }
+
+    fn open_key(&self, sub: SubStreamId) -> Vec<u8> {
+        [open_prefix(&self.principal), sub.0.to_vec()].concat()
     }
 
     fn left_key(&self, sub: SubStreamId, row: &RequestRow) -> Vec<u8> {
@@ -211,7 +223,7 @@ impl Fold for RequestsFold {
                 };
                 self.requests.insert(sub, row);
                 self.changed.insert(sub);
-                index.put(open_key(sub), self.stream.0.to_vec());
+                index.put(self.open_key(sub), self.stream.0.to_vec());
                 return;
             }
             Fact::RequestCompleted(_) => RequestStatus::Completed,
@@ -224,7 +236,7 @@ impl Fold for RequestsFold {
             row.finished_ms = Some(row.started_ms.max(record.time_us / 1_000));
             let row = row.clone();
             self.changed.insert(sub);
-            index.delete(open_key(sub));
+            index.delete(self.open_key(sub));
             if row.is_left() {
                 index.put(self.left_key(sub, &row), self.stream.0.to_vec());
             }
@@ -245,7 +257,7 @@ impl Fold for RequestsFold {
             .iter()
             .filter(|(_, row)| row.status == RequestStatus::InProgress)
         {
-            index.put(open_key(*sub), self.stream.0.to_vec());
+            index.put(self.open_key(*sub), self.stream.0.to_vec());
         }
         let again: BTreeSet<&String> = self.requests.values().filter_map(|row| row.retry_of.as_ref()).collect();
         let left = self
@@ -261,17 +273,13 @@ impl Fold for RequestsFold {
     }
 }
 
-fn open_key(sub: SubStreamId) -> Vec<u8> {
-    [OPEN, &sub.0].concat()
-}
-
 /// Which request an index row names. `Err` says what is wrong with the row.
 pub(crate) fn open_row(key: &[u8], value: &[u8]) -> Result<(StreamId, SubStreamId), String> {
-    let sub = key.strip_prefix(OPEN).and_then(|sub| sub.try_into().ok());
+    let sub = key.strip_prefix(OPEN).and_then(|rest| rest.last_chunk());
     let (Some(sub), Ok(stream)) = (sub, value.try_into()) else {
         return Err(format!("{key:?} = {value:?}"));
     };
-    Ok((StreamId(stream), SubStreamId(sub)))
+    Ok((StreamId(stream), SubStreamId(*sub)))
 }
 
 /// Reads the fold of a session's requests.

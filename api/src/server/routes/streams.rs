@@ -72,7 +72,7 @@ pub(crate) async fn session(
             let session = session.as_str().into();
             (prefix.position(), Some(Opening { session, prefix }))
         }
-        false => (cursor.min(log.tail(stream).await?), None),
+        false => (session_cursor(log, stream, cursor).await?, None),
     };
     let records = log.follow(stream, after + 1).await?;
     Ok(sse::respond(Records::Session(records), frames, opening, api.stopping))
@@ -87,7 +87,7 @@ pub(crate) async fn session_events(
 ) -> Result<Response, ApiError> {
     let (stream, frames) = of_session(&api, &caller, &session, &asked, Form::Json).await?;
     let log = api.engine.log();
-    let after = asked.cursor(&session).min(log.tail(stream).await?);
+    let after = session_cursor(log, stream, asked.cursor(&session)).await?;
     let records = Records::Session(log.follow(stream, after + 1).await?);
     poll(&api, &asked.params, records, frames, format!("{session}:{after}")).await
 }
@@ -163,6 +163,13 @@ async fn of_session(
     let stream = stream.ok_or_else(|| ApiError::UnknownSession(session.to_owned()))?;
     let scope = Scope::Session(session.into());
     Ok((stream, Frames::new(api.engine.clone(), stream, scope, form, shown)))
+}
+
+/// The position behind which a session's events go on. One that the session has not reached is of another session, which had the id before,
+/// or of none: it counts as none. What was trimmed is passed over.
+async fn session_cursor(log: &Log, stream: StreamId, cursor: u64) -> Result<u64, QueryError> {
+    let known = if cursor <= log.tail(stream).await? { cursor } else { 0 };
+    Ok(known.max(log.oldest(stream).await? - 1))
 }
 
 /// The stream of a request that was just accepted, from its start.

@@ -29,11 +29,13 @@ pub(crate) async fn transcribe(
     let media_type = media_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     let requires_user = caller.proven.is_none();
     let limits = Limits::of(request.extensions());
-    let asked = match media_type.as_deref() {
+    // What arrived counts until the provider has heard it.
+    let (asked, _taken) = match media_type.as_deref() {
         Some("application/json") => {
-            let bytes = body::received(request, limits.sound_json_bytes()).await?;
+            let (bytes, taken) = body::received(request, limits.sound_json_bytes()).await?;
             let fields = json::object(&bytes, limits.json()).map_err(ApiError::BodyInvalid)?;
-            TranscribeBody::from_fields(fields, requires_user).map_err(ApiError::Fields)?
+            let asked = TranscribeBody::from_fields(fields, requires_user).map_err(ApiError::Fields)?;
+            (asked, taken)
         }
         other => {
             let user_id = params.text("userId").map(str::to_owned);
@@ -42,8 +44,8 @@ pub(crate) async fn transcribe(
                 return Err(ApiError::Fields(vec![Problem::new("userId", what)]));
             }
             let media_type = other.unwrap_or(MEDIA_TYPE_DEFAULT).to_owned();
-            let bytes = body::received(request, limits.sound_bytes).await?;
-            TranscribeBody {
+            let (bytes, taken) = body::received(request, limits.sound_bytes).await?;
+            let asked = TranscribeBody {
                 user_id,
                 model: params.text("model").map(str::to_owned),
                 sound: TranscriptionRequest {
@@ -51,7 +53,8 @@ pub(crate) async fn transcribe(
                     media_type: Some(media_type),
                     language: params.text("language").map(str::to_owned),
                 },
-            }
+            };
+            (asked, taken)
         }
     };
     caller.user("userId", asked.user_id)?;
