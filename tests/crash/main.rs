@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use flowstate_log::disk::memory::Choice;
 use flowstate_tests::http::{Frame, PATIENCE, take_frames};
 use flowstate_tests::process::Server;
+use flowstate_tests::variable;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -32,23 +34,6 @@ struct Count {
     frames: AtomicU64,
     stop_at: u64,
     reached: Notify,
-}
-
-/// SplitMix64, by seed.
-struct Choice(u64);
-
-impl Choice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        (z ^ (z >> 27)) % bound
-    }
-}
-
-fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| {
-        value.parse().unwrap_or_else(|_| panic!("{name} is not a number"))
-    })
 }
 
 /// Posts and reads streams, one request after the other, until the server is gone.
@@ -216,7 +201,7 @@ fn start(data: &Path) -> Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_keeps_every_word_that_it_told() {
     let cycles = variable("FLOWSTATE_CRASH_CYCLES", 30);
-    let mut choice = Choice(variable("FLOWSTATE_CRASH_SEED", 1));
+    let mut choice = Choice::new(variable("FLOWSTATE_CRASH_SEED", 1));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut all: HashMap<String, Told> = HashMap::new();
     let (mut interrupted, mut received) = (0, 0);
@@ -224,7 +209,7 @@ async fn a_killed_server_keeps_every_word_that_it_told() {
         let mut server = start(folder.path());
         let count = Arc::new(Count {
             frames: AtomicU64::new(0),
-            stop_at: 1 + choice.below(400),
+            stop_at: 1 + choice.below(400) as u64,
             reached: Notify::new(),
         });
         let clients: Vec<_> = (0..CLIENTS)
@@ -254,7 +239,7 @@ async fn a_killed_server_keeps_every_word_that_it_told() {
             let mut again = flowstate_tests::process::command(BINARY, folder.path(), &["--listen", "127.0.0.1:0"])
                 .spawn()
                 .expect("start");
-            let waits = choice.below(40);
+            let waits = choice.below(40) as u64;
             let _ = tokio::time::timeout(Duration::from_millis(waits), std::future::pending::<()>()).await;
             again.kill().expect("kill");
             again.wait().expect("wait");

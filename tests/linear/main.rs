@@ -12,15 +12,12 @@ use flowstate_log::view_store::memory::MemoryViews;
 use flowstate_log::{Log, Options};
 use flowstate_tests::linear;
 use flowstate_tests::log::{options, small_limits};
+use flowstate_tests::variable;
 use recorder::{Fault, History, Store, record};
 
 /// Over all kinds of logs.
 const HISTORIES: u64 = 20;
 const OPERATIONS: usize = 50;
-
-fn from_env(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |number| number.parse().expect("a number"))
-}
 
 /// A log in memory whose power is cut.
 struct InMemory {
@@ -92,8 +89,8 @@ fn tiny() -> Limits {
 }
 
 fn all(store: impl FnMut(u64) -> Box<dyn Store>, histories: u64, fault: Option<Fault>) -> Result<(), String> {
-    let operations = from_env("FLOWSTATE_LINEAR_OPERATIONS", OPERATIONS as u64) as usize;
-    let first = from_env("FLOWSTATE_LINEAR_SEED", 0);
+    let operations = variable("FLOWSTATE_LINEAR_OPERATIONS", OPERATIONS as u64) as usize;
+    let first = variable("FLOWSTATE_LINEAR_SEED", 0);
     let mut store = store;
     for seed in first..first + histories {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -110,7 +107,7 @@ fn all(store: impl FnMut(u64) -> Box<dyn Store>, histories: u64, fault: Option<F
 }
 
 fn share(part: u64) -> u64 {
-    (from_env("FLOWSTATE_LINEAR_HISTORIES", HISTORIES) * part).div_ceil(20)
+    (variable("FLOWSTATE_LINEAR_HISTORIES", HISTORIES) * part).div_ceil(20)
 }
 
 #[test]
