@@ -46,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) settings: Arc<Settings>,
     /// Set when the server stops; open streams end then.
     pub(crate) stopping: CancellationToken,
+    /// Whether a call needs a credential, which says whose it is.
+    pub(crate) asks_who: bool,
     /// What is noted of calls.
     pub(crate) observer: Arc<Observer>,
 }
@@ -105,7 +107,9 @@ pub(crate) fn router(api: Api, guard: Arc<Guard>) -> Router {
     paths()
         .router()
         .fallback(async |OriginalUri(uri): OriginalUri| ApiError::NoRoute(uri.path().to_owned()))
-        .method_not_allowed_fallback(async |method: Method| ApiError::MethodNotAllowed(method))
+        .method_not_allowed_fallback(async |method: Method, OriginalUri(uri): OriginalUri| {
+            resources::not_allowed(method, uri.path())
+        })
         .layer(from_fn_with_state(guard, guard::check))
         .layer(from_fn(observe::route))
         .with_state(api)

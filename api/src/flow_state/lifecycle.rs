@@ -187,6 +187,7 @@ impl Lifecycle {
             engine: engine.clone(),
             settings: Arc::clone(&self.settings),
             stopping: self.stopping.clone(),
+            asks_who: self.guard.gate.asks_who(),
             observer: Arc::clone(&self.observer),
         };
         let router = router(api, Arc::clone(&self.guard));

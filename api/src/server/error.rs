@@ -520,7 +520,7 @@ impl From<TranscribeError> for Answer {
                 let what = "name the model that is to write it down: this server has none of its own choice";
                 return Self::new(StatusCode::BAD_REQUEST, "no_model", what);
             }
-            TranscribeError::UnknownModel(_) => return Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            TranscribeError::UnknownModel(_) => return Self::new(StatusCode::NOT_FOUND, "model_not_found", message),
             TranscribeError::NoAudio => return Self::new(StatusCode::BAD_REQUEST, "no_audio", message),
             TranscribeError::Model(error) => error,
         };

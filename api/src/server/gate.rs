@@ -82,9 +82,14 @@ impl Gate {
         })
     }
 
+    /// Whether a call needs a credential.
+    pub(crate) fn asks_who(&self) -> bool {
+        !self.authenticators.is_empty()
+    }
+
     /// Whether strangers may reach the server.
     pub(crate) fn may_be_public(&self) -> bool {
-        self.is_public || !self.authenticators.is_empty()
+        self.is_public || self.asks_who()
     }
 
     async fn pass(self: &Arc<Self>, mut request: Request, next: Next) -> Result<Response, ApiError> {
@@ -139,7 +144,7 @@ impl Gate {
 
     /// Who calls, which is left in `call` for the routes; `None` if nobody is asked.
     async fn known(&self, call: &mut Parts) -> Result<Option<(Identity, Principal)>, ApiError> {
-        if self.authenticators.is_empty() {
+        if !self.asks_who() {
             return Ok(None);
         }
         // So that nothing prints it.

@@ -19,11 +19,20 @@ const ACTION: &str = "/api/flows/{kind}/actions/{action}";
 /// GET /openapi.json
 pub(crate) async fn openapi(State(api): State<Api>) -> Json<Value> {
     let flows = api.engine.flows().iter().map(|flow| flow.describe());
-    Json(document(flows))
+    Json(document(flows, api.asks_who))
 }
 
-fn document(flows: impl Iterator<Item = FlowDescription>) -> Value {
+/// Whether a call needs a credential decides who says whose it is: the credential, or the call.
+fn document(flows: impl Iterator<Item = FlowDescription>, asks_who: bool) -> Value {
     let mut document = DOCUMENT.clone();
+    document["security"] = match asks_who {
+        true => json!([{"bearer": []}]),
+        false => json!([]),
+    };
+    if !asks_who {
+        let sound = &mut document["paths"]["/api/flows/transcribe"]["post"]["requestBody"]["content"];
+        sound["application/json"]["schema"]["required"] = json!(["audio", "userId"]);
+    }
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     let any = document["paths"][ACTION]["post"].clone();
     for flow in flows {
@@ -35,8 +44,11 @@ fn document(flows: impl Iterator<Item = FlowDescription>) -> Value {
             document["components"]["schemas"][&name] = schema;
             let mut body = document["components"]["schemas"]["ActionBody"].clone();
             body["properties"]["input"] = json!({"$ref": place});
-            if flow.require_user {
-                body["required"] = json!(["userId"]);
+            let needs_input = (!action.takes_nothing).then_some("input");
+            let needs_user = (flow.require_user && !asks_who).then_some("userId");
+            let required: Vec<&str> = needs_input.into_iter().chain(needs_user).collect();
+            if !required.is_empty() {
+                body["required"] = json!(required);
             }
             let mut post = any.clone();
             post["operationId"] = format!("run.{name}").into();
@@ -126,10 +138,15 @@ mod tests {
             .action("c~d", action(nothing))
             .instance("i")
             .expect("a flow");
-        let document = document([flow.describe()].into_iter());
+        let known = document([flow.describe()].into_iter(), true);
+        let document = document([flow.describe()].into_iter(), false);
         let post = &document["paths"]["/api/flows/a%20b/actions/c~d"]["post"];
         let body = &post["requestBody"]["content"]["application/json"]["schema"];
-        assert_eq!(body["required"], json!(["userId"]));
+        assert_eq!(body["required"], json!(["input", "userId"]));
+        let path = &known["paths"]["/api/flows/a%20b/actions/c~d"]["post"];
+        let body_of_known = &path["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(body_of_known["required"], json!(["input"]));
+        assert_eq!(known["security"], json!([{"bearer": []}]));
         assert_eq!(body["properties"]["input"]["$ref"], "#/components/schemas/a%20b.c~0d");
         assert!(
             post["parameters"]

@@ -24,6 +24,8 @@ pub struct ActionDescription {
     pub name: String,
     /// JSON schema (draft 2020-12) of its input.
     pub input_schema: Value,
+    /// Whether it may be asked without an input, which is null.
+    pub takes_nothing: bool,
 }
 
 impl Flow {
@@ -39,6 +41,7 @@ impl Flow {
                 .map(|action| ActionDescription {
                     name: action.name.clone(),
                     input_schema: action.schema.json().clone(),
+                    takes_nothing: action.parse(&Value::Null).is_ok(),
                 })
                 .collect(),
         }

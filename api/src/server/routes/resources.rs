@@ -4,8 +4,8 @@
 //! may have slashes, so they are what is left of the path: `/content` at its end is looked for before anything is decoded, and goes first.
 
 use axum::Json;
-use axum::extract::{OriginalUri, State};
-use axum::http::{StatusCode, Uri};
+use axum::extract::{FromRequest, OriginalUri, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flowstate_engine::InstanceQuery;
 
@@ -88,11 +88,15 @@ pub(crate) async fn get(
     Segments((session, resource, rest)): Segments<(String, String, String)>,
 ) -> Result<Response, ApiError> {
     let (engine, principal) = (&api.engine, &caller.principal);
-    if !uri.path().ends_with("/content") {
-        let instance = engine.instance(principal, &session, &resource, &rest).await?;
-        return Ok(Json(instance.map(Instance::from)).into_response());
-    }
-    let topic = of_content(&uri, rest)?;
+    let topic = match Tail::of(uri.path(), &rest) {
+        Tail::Topic => {
+            let instance = engine.instance(principal, &session, &resource, &rest).await?;
+            return Ok(Json(instance.map(Instance::from)).into_response());
+        }
+        // What is decoded has the same end.
+        Tail::ContentOf => rest.strip_suffix("/content").map(str::to_owned),
+        Tail::Content => None,
+    };
     let content = engine.resource_content(principal, &session, &resource, topic.as_deref());
     let content = content.await?;
     let answer = ContentAnswer {
@@ -124,36 +128,76 @@ pub(crate) async fn write(
     caller: Caller,
     OriginalUri(uri): OriginalUri,
     Segments((session, resource, rest)): Segments<(String, String, String)>,
-    JsonObject(fields): JsonObject,
-) -> Result<Json<ChangedAnswer>, ApiError> {
-    // Without a topic it is a resource's, which clients don't write; a collection says that it has no such instance.
-    let topic = of_content(&uri, rest)?.unwrap_or_default();
+    request: Request,
+) -> Result<Response, ApiError> {
+    let topic = match Tail::of(uri.path(), &rest) {
+        Tail::ContentOf => rest.strip_suffix("/content").unwrap_or_default().to_owned(),
+        Tail::Content | Tail::Topic => return Ok(not_allowed(Method::PATCH, uri.path())),
+    };
+    let JsonObject(fields) = JsonObject::from_request(request, &()).await?;
     let content = content_of(fields).map_err(ApiError::Fields)?;
     let written = api
         .engine
         .write_resource(&caller.principal, &session, &resource, &topic, content);
     written.await?;
-    Ok(Json(ChangedAnswer { resource, topic }))
+    Ok(Json(ChangedAnswer { resource, topic }).into_response())
 }
 
 /// DELETE /api/flows/sessions/{session}/resources/{resource}/{topic}
 pub(crate) async fn delete(
     State(api): State<Api>,
     caller: Caller,
+    OriginalUri(uri): OriginalUri,
     Segments((session, resource, topic)): Segments<(String, String, String)>,
-) -> Result<Json<ChangedAnswer>, ApiError> {
+) -> Result<Response, ApiError> {
+    if !matches!(Tail::of(uri.path(), &topic), Tail::Topic) {
+        return Ok(not_allowed(Method::DELETE, uri.path()));
+    }
     let deleted = api
         .engine
         .delete_resource(&caller.principal, &session, &resource, &topic);
     deleted.await?;
-    Ok(Json(ChangedAnswer { resource, topic }))
+    Ok(Json(ChangedAnswer { resource, topic }).into_response())
 }
 
-/// The topic before `/content`; `None` if there is only `content`. `rest` is decoded, and its end is the path's.
-fn of_content(uri: &Uri, rest: String) -> Result<Option<String>, ApiError> {
-    match rest.strip_suffix("/content") {
-        _ if !uri.path().ends_with("/content") => Err(ApiError::NoRoute(uri.path().to_owned())),
-        Some(topic) => Ok(Some(topic.to_owned())),
-        None => Ok(None),
+/// What follows the resource in a path.
+enum Tail {
+    /// `content`: the resource's own body.
+    Content,
+    /// A topic, and `/content`.
+    ContentOf,
+    /// A topic.
+    Topic,
+}
+
+impl Tail {
+    /// Of a path as it was sent, and what follows the resource in it, decoded or not.
+    fn of(path: &str, rest: &str) -> Self {
+        match (path.ends_with("/content"), rest.ends_with("/content")) {
+            (true, true) => Self::ContentOf,
+            (true, false) => Self::Content,
+            (false, _) => Self::Topic,
+        }
     }
+
+    fn allowed(&self) -> &'static str {
+        match self {
+            Self::Content => "GET,HEAD",
+            Self::ContentOf => "GET,HEAD,PATCH",
+            Self::Topic => "GET,HEAD,DELETE",
+        }
+    }
+}
+
+/// The answer to a method that a path has not. Behind a resource the path says which there are; elsewhere the router does.
+pub(crate) fn not_allowed(method: Method, path: &str) -> Response {
+    let mut response = ApiError::MethodNotAllowed(method).into_response();
+    let behind = path
+        .split_once("/flows/sessions/")
+        .map(|(_, behind)| behind.splitn(4, '/'));
+    if let Some([_, "resources", _, rest]) = behind.map(Vec::from_iter).as_deref() {
+        let allowed = HeaderValue::from_static(Tail::of(path, rest).allowed());
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
 }
