@@ -3,6 +3,7 @@
 
 pub(crate) mod action;
 pub(crate) mod cursor;
+pub(crate) mod delta;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod flow;

@@ -17,6 +17,7 @@ mod run;
 mod scopes;
 mod speech;
 pub(crate) mod submit;
+mod turns;
 mod work;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub(crate) use recall::{RecalledEnd, RecalledItem, RecordedLoop};
 pub(crate) use recorder::{Begun, ResourceFact};
 pub(crate) use resources::RunResource;
 pub(crate) use scopes::RunScope;
+use turns::Turns;
 
 pub use ctx::Ctx;
 pub use replay::Replay;
@@ -57,7 +59,7 @@ pub(crate) struct Core {
     /// The requests that run here, to be stopped when someone asks.
     pub(crate) running: Running,
     /// Whose turn it is to change what a session is called.
-    pub(crate) describing: tokio::sync::Mutex<()>,
+    pub(crate) describing: Turns,
     /// Versions that runs were told of.
     pub(crate) latest: scopes::Latest,
     /// Whether requests that are open when the engine stops are gone on with at the next start.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::BytesMut;
-use flowstate_engine::record::{self, DecodeError, Fact};
+use flowstate_engine::item::item_id;
+use flowstate_engine::record::{self, ContentDelta, DecodeError, Fact};
 use flowstate_engine::{Engine, Media, QueryError, RequestRef};
 use flowstate_log::error::ReadError;
 use flowstate_log::record::{Record, StreamId, SubStreamId};
 
+use crate::wire::delta::{Names, StoredDelta};
 use crate::wire::event::{Event, FrameId, StopNames, Whose};
 
 /// So many encoded bytes are sent before more are made: a record can stand for much more than it has.
@@ -71,6 +73,8 @@ pub(crate) struct Shown {
 /// What is known of a request whose events are sent.
 struct Known {
     request: Arc<str>,
+    /// Its id, and what the ids of its items begin with, as JSON.
+    names: (String, String),
     /// Items that clients may not see; what their content says is not sent either.
     hidden: BTreeSet<u32>,
     media: Media,
@@ -116,6 +120,7 @@ impl Frames {
         };
         let known = Known {
             request: request.row.request.as_str().into(),
+            names: names(&request.row.request, request.sub.id),
             hidden,
             media: self.engine.media(&request.sub),
         };
@@ -140,6 +145,12 @@ impl Frames {
                 }
                 continue; // of the session, not of a request
             };
+            if self.copied(&record, sub, number) {
+                if self.bytes.len() >= SENT_BYTES {
+                    return Ok(End::More);
+                }
+                continue;
+            }
             let fact = record::decode(&record)?;
             let is_last = fact.is_terminal();
             if !self.known.contains_key(&sub) {
@@ -159,6 +170,33 @@ impl Frames {
             }
         }
         Ok(End::Open)
+    }
+
+    /// Encodes a piece of text without reading it; `false` if the record is none, or not as it is written here.
+    fn copied(&mut self, record: &Record, sub: SubStreamId, number: u64) -> bool {
+        if record.kind != ContentDelta::KIND || self.form != Form::Sse {
+            return false;
+        }
+        let Some(known) = self.known.get(&sub) else {
+            return false;
+        };
+        let Some(delta) = StoredDelta::read(&record.payload) else {
+            return false;
+        };
+        let (of, at) = match &self.scope {
+            Scope::Request => (&known.request, number),
+            Scope::Session(session) => (session, record.position),
+        };
+        if self.shown.trace || !known.hidden.contains(&delta.item) {
+            let names = Names {
+                request: &known.names.0,
+                item: &known.names.1,
+            };
+            let id = FrameId { of, number: at };
+            delta.frame(id, names, number, record.time_us / 1_000, &mut self.bytes);
+        }
+        self.last = Some((of.clone(), at));
+        true
     }
 
     /// Encodes facts that a session's records come to. Their frames have no ids: who has not all of them begins anew.
@@ -235,6 +273,13 @@ impl Frames {
         }
         Ok(())
     }
+}
+
+/// A request's id, and what the ids of its items begin with: JSON strings, the latter without its end.
+fn names(request: &str, sub: SubStreamId) -> (String, String) {
+    let id = serde_json::Value::from(request).to_string();
+    let item = item_id(sub, 0);
+    (id, format!("\"{}", item.strip_suffix('0').unwrap_or(&item)))
 }
 
 impl Known {
@@ -369,6 +414,7 @@ mod tests {
         let mut frames = Frames::new(engine, request.stream, Scope::Request, Form::Sse, shown);
         let known = Known {
             request: "r".into(),
+            names: names("r", SUB),
             hidden,
             media,
         };

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use bytes::{BufMut, BytesMut};
 use flowstate_engine::item::{self, item_id};
-use flowstate_engine::record::{Fact, SessionDescribed};
+use flowstate_engine::record::{ContentDelta, Fact, SessionDescribed};
 use flowstate_log::record::{Record, SubStreamId};
 use serde::{Serialize, Serializer};
 
@@ -97,14 +97,7 @@ impl Event {
             Fact::RequestStarted(_) => status("request.in_progress", "in_progress"),
             Fact::ItemAdded(added) => item("item.added", added.item),
             Fact::ContentAdded(added) => content("content.added", added.item, added.part, added.content),
-            Fact::ContentDelta(more) => Self {
-                name: "content.delta",
-                fields: Fields::Delta {
-                    item_id: item_id(sub, more.item),
-                    content_index: more.part,
-                    delta: more.delta,
-                },
-            },
+            Fact::ContentDelta(more) => Self::of_delta(sub, more),
             Fact::ContentDone(done) => content("content.done", done.item, done.part, done.content),
             Fact::ItemCompleted(completed) => item("item.done", completed.item),
             Fact::RequestCompleted(_) => status("request.completed", "completed"),
@@ -148,6 +141,18 @@ impl Event {
             | Fact::ResourceAccessed(_)
             | Fact::MediaStored(_) => return None,
         })
+    }
+
+    /// More text of a part.
+    pub(crate) fn of_delta(sub: SubStreamId, more: ContentDelta) -> Self {
+        Self {
+            name: "content.delta",
+            fields: Fields::Delta {
+                item_id: item_id(sub, more.item),
+                content_index: more.part,
+                delta: more.delta,
+            },
+        }
     }
 
     /// Appends the frame of event `number` of `request`, which was recorded at `ts` (milliseconds since the Unix epoch). `id` is what a client

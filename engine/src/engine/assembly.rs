@@ -91,7 +91,7 @@ impl Assembly {
             closing: CancellationToken::new(),
             payload_bytes_max,
             running: Running::default(),
-            describing: tokio::sync::Mutex::default(),
+            describing: Default::default(),
             latest: Default::default(),
             timer: self.timer.clone(),
             voices: self.voices.clone(),

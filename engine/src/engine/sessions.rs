@@ -59,8 +59,9 @@ impl Engine {
         change: SessionDescribed,
     ) -> Result<SessionDetail, SessionError> {
         let unknown = || SessionError::UnknownSession(session.to_owned());
+        let (stream, _) = self.summary(principal, session).await?.ok_or_else(unknown)?;
         // One at a time: what there may be of it is decided on what there is.
-        let _turn = self.core.describing.lock().await;
+        let _turn = self.core.describing.of(stream).await;
         let (stream, summary) = self.summary(principal, session).await?.ok_or_else(unknown)?;
         describe(&self.core, stream, &summary, change).await?;
         self.session(principal, session).await?.ok_or_else(unknown)

@@ -97,7 +97,7 @@ async fn scratch(core: &Core) -> Result<Core, ReplayError> {
         closing: CancellationToken::new(),
         payload_bytes_max: core.payload_bytes_max,
         running: Running::default(),
-        describing: tokio::sync::Mutex::default(),
+        describing: Default::default(),
         latest: super::scopes::Latest::default(),
         timer: core.timer.clone(),
         // What was said was spoken.
