@@ -354,7 +354,7 @@ impl Shared {
         }
     }
 
-    /// Lets go of streams that nobody uses, beyond those that may stay, and of what their rows say.
+    /// Lets go of streams that nobody uses, of deleted ones all and of others beyond those that may stay, and of what their rows say.
     fn let_go_of_idle_streams(&self) {
         // Without a view store that is up to date nothing comes back.
         if self.views.failed.get().is_some() {
@@ -379,19 +379,28 @@ impl Shared {
             self.cluster.rest(Duration::from_millis(1));
         }
         let over = all.len().saturating_sub(self.limits.idle_streams_max);
+        let mut deleted: Vec<StreamId> = Vec::new();
         let mut last_used: Vec<(i64, StreamId)> = Vec::new();
         for cell in all {
             if idle(&cell) {
-                last_used.push((cell.index.read().head.time_us, cell.id));
+                let index = cell.index.read();
+                match index.head.deleted {
+                    true => deleted.push(cell.id),
+                    false => last_used.push((index.head.time_us, cell.id)),
+                }
             }
             let _eviction = self.eviction.write();
             self.streams.forget(&cell, epoch, |cell| !self.views.is_behind(cell.id));
         }
-        if over == 0 {
+        let over = over.saturating_sub(deleted.len());
+        if over > 0 {
+            last_used.sort_unstable();
+        }
+        let mut some = deleted;
+        some.extend(last_used.into_iter().take(over).map(|(_, id)| id));
+        if some.is_empty() {
             return;
         }
-        last_used.sort_unstable();
-        let some: Vec<StreamId> = last_used.into_iter().take(over).map(|(_, id)| id).collect();
         let _eviction = self.eviction.write();
         self.streams.evict(some, idle);
     }
