@@ -15,6 +15,8 @@ static DOCUMENT: LazyLock<Value> =
 
 /// The path under which any action is run.
 const ACTION: &str = "/api/flows/{kind}/actions/{action}";
+/// Where sessions are made.
+const SESSIONS: &str = "/api/flows/{kind}/sessions";
 
 /// GET /openapi.json
 pub(crate) async fn openapi(State(api): State<Api>) -> Json<Value> {
@@ -23,13 +25,19 @@ pub(crate) async fn openapi(State(api): State<Api>) -> Json<Value> {
 }
 
 /// Whether a call needs a credential decides who says whose it is: the credential, or the call.
-fn document(flows: impl Iterator<Item = FlowDescription>, asks_who: bool) -> Value {
+fn document(flows: impl Iterator<Item = FlowDescription> + Clone, asks_who: bool) -> Value {
     let mut document = DOCUMENT.clone();
     document["security"] = match asks_who {
         true => json!([{"bearer": []}]),
         false => json!([]),
     };
     if !asks_who {
+        // Of a flow that is not named it is known only if it holds for all of them.
+        if flows.clone().all(|flow| flow.require_user) {
+            document["components"]["schemas"]["ActionBody"]["required"] = json!(["userId"]);
+            let new = &mut document["paths"][SESSIONS]["post"]["requestBody"]["content"]["application/json"];
+            new["schema"]["required"] = json!(["userId"]);
+        }
         let sound = &mut document["paths"]["/api/flows/transcribe"]["post"]["requestBody"]["content"];
         sound["application/json"]["schema"]["required"] = json!(["audio", "userId"]);
     }
@@ -47,9 +55,7 @@ fn document(flows: impl Iterator<Item = FlowDescription>, asks_who: bool) -> Val
             let needs_input = (!action.takes_nothing).then_some("input");
             let needs_user = (flow.require_user && !asks_who).then_some("userId");
             let required: Vec<&str> = needs_input.into_iter().chain(needs_user).collect();
-            if !required.is_empty() {
-                body["required"] = json!(required);
-            }
+            body["required"] = json!(required);
             let mut post = any.clone();
             post["operationId"] = format!("run.{name}").into();
             post["parameters"] = post["parameters"]

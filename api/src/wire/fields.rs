@@ -49,6 +49,18 @@ impl Fields {
         }
     }
 
+    /// An object; `None` if it is not there, null, or no object.
+    pub(crate) fn given_object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.take(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(object)) => Some(object),
+            Some(other) => {
+                self.refuse(name, &format!("must be an object, not {}", type_name(&other)));
+                None
+            }
+        }
+    }
+
     /// `projectId`, or its other name `orgId`.
     pub(crate) fn project(&mut self) -> Option<String> {
         let (project, org) = (self.text("projectId"), self.text("orgId"));

@@ -216,7 +216,7 @@ impl CreateSession {
             session_id: fields.text("sessionId"),
             project_id: fields.project(),
             description: description(&mut fields),
-            state: fields.object("state").filter(|state| !state.is_empty()),
+            state: fields.given_object("state").filter(|state| !state.is_empty()),
         };
         fields.finish(body)
     }
@@ -249,7 +249,7 @@ fn description(fields: &mut Fields) -> SessionDescribed {
                 None
             }
         },
-        metadata: fields.object("metadata"),
+        metadata: fields.given_object("metadata"),
     }
 }
 

@@ -173,6 +173,12 @@ async fn what_a_session_begins_with_is_checked() {
         (json!({"userId": "u", "state": {"count": 1}}), 403, "state_not_allowed"),
         (json!({"userId": "u", "state": {"theme": 1}}), 400, "invalid_request"),
         (
+            json!({"userId": "u", "state": [{"theme": "dark"}]}),
+            400,
+            "invalid_request",
+        ),
+        (json!({"userId": "u", "metadata": 0}), 400, "invalid_request"),
+        (
             json!({"userId": "u", "projectId": "a", "orgId": "b"}),
             400,
             "invalid_request",
@@ -198,6 +204,10 @@ async fn what_a_session_begins_with_is_checked() {
     let id = made["session"]["id"].as_str().expect("an id");
     let (_, state) = asked(&router, "GET", &format!("/api/flows/sessions/{id}/state"), None).await;
     assert_eq!(state["clientData"]["session"], json!({"theme": "dark", "count": 0}));
+    // What says nothing changes nothing, not even when it was changed last.
+    let metadata = format!("/api/flows/sessions/{id}/metadata");
+    let (status, same) = asked(&router, "PATCH", &metadata, Some(json!({"title": null}))).await;
+    assert_eq!((status, &same), (200, &made));
 }
 
 #[tokio::test]

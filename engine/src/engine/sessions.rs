@@ -63,7 +63,10 @@ impl Engine {
         // One at a time: what there may be of it is decided on what there is.
         let _turn = self.core.describing.of(stream).await;
         let (stream, summary) = self.summary(principal, session).await?.ok_or_else(unknown)?;
-        describe(&self.core, stream, &summary, change).await?;
+        // What says nothing is not recorded.
+        if change != SessionDescribed::default() {
+            describe(&self.core, stream, &summary, change).await?;
+        }
         self.session(principal, session).await?.ok_or_else(unknown)
     }
 
