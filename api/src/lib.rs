@@ -23,6 +23,8 @@ pub mod cli;
 mod flow_state;
 #[cfg(doctest)]
 mod guide;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod server;
 mod signals;
 mod store;

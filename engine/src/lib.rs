@@ -89,6 +89,9 @@ pub use flow::{
     Action, ActionDescription, ClientValue, Flow, FlowBuilder, FlowDescription, RESERVED_KINDS, action, flow,
 };
 pub use host::{CapturedError, ErrorSink};
+#[cfg(feature = "otel")]
+#[doc(hidden)]
+pub use model::providers::http_client;
 pub use principal::Principal;
 pub use projection::{RequestRow, RequestStatus, SessionSummary};
 pub use resource::{

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use tracing::Span;
+
 /// A place in a trace: the trace, the span that called, and its flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
@@ -17,6 +19,42 @@ pub struct TraceParent {
 pub struct NoTraceParent;
 
 impl TraceParent {
+    /// Where a span stands that is exported; `None` if it is not.
+    pub fn of(span: &Span) -> Option<Self> {
+        #[cfg(feature = "otel")]
+        {
+            use opentelemetry::trace::TraceContextExt;
+            use tracing_opentelemetry::OpenTelemetrySpanExt;
+            let context = span.context();
+            let place = context.span().span_context().clone();
+            place.is_valid().then(|| Self {
+                trace: u128::from_be_bytes(place.trace_id().to_bytes()),
+                span: u64::from_be_bytes(place.span_id().to_bytes()),
+                flags: place.trace_flags().to_u8(),
+            })
+        }
+        #[cfg(not(feature = "otel"))]
+        {
+            let _ = span;
+            None
+        }
+    }
+
+    /// Makes a span that is exported a child of this place.
+    pub fn adopt(self, span: &Span) {
+        #[cfg(feature = "otel")]
+        {
+            use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags};
+            use tracing_opentelemetry::OpenTelemetrySpanExt;
+            let flags = TraceFlags::new(self.flags);
+            let place = SpanContext::new(self.trace.into(), self.span.into(), flags, true, Default::default());
+            // `Err` if nobody exports it.
+            let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(place));
+        }
+        #[cfg(not(feature = "otel"))]
+        let _ = span;
+    }
+
     /// The same trace, from a span of ours.
     pub(crate) fn child(self, minted: [u8; 16]) -> Self {
         let [.., a, b, c, d, e, f, g, h] = minted;

@@ -4,6 +4,7 @@ mod bad_input;
 mod conversation;
 mod exports;
 mod failures;
+mod otel;
 mod real_server;
 mod resources;
 mod resume;

@@ -1,5 +1,5 @@
 //! A server under clients that come, go, stall and resume: what each was shown in pieces is what the log has, nothing stays open, and memory
-//! does not grow. A few seconds, or `FLOWSTATE_SOAK_SECONDS`; memory is judged from two minutes on.
+//! does not grow. A few seconds, or `FLOWSTATE_SOAK_SECONDS`; memory is judged from ten minutes on, when everything is warm.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +16,10 @@ use tokio::time::{sleep, timeout};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_flowstate-under-test");
 const CLIENTS: u64 = 24;
-/// From so many seconds on memory is judged: by then everything that is allocated once has been.
-const JUDGED_SECONDS: u64 = 120;
+/// From so many seconds on memory is judged: in half of them caches are filled, and records were clustered and merged once.
+const JUDGED_SECONDS: u64 = 600;
+/// Most memory after that, in MiB: what the log keeps of its tail and of blocks, and what a merge takes.
+const MEMORY_MIB_MAX: u64 = 320;
 /// How often memory is looked at.
 const SAMPLES: u64 = 40;
 
@@ -222,10 +224,11 @@ async fn clients_come_and_go_and_nothing_grows() {
     timeout(PATIENCE, closed).await.expect("no stream stays open");
     let mib = |samples: &[u64]| samples.iter().sum::<u64>() / samples.len() as u64 >> 10;
     let quarter = samples.len() / 4;
-    let (before, after) = (mib(&samples[quarter..2 * quarter]), mib(&samples[3 * quarter..]));
-    println!("{done:?}; memory {before} MiB in the second quarter, {after} MiB in the last; KiB: {samples:?}");
+    let (before, after) = (mib(&samples[2 * quarter..3 * quarter]), mib(&samples[3 * quarter..]));
+    println!("{done:?}; memory {before} MiB in the third quarter, {after} MiB in the last; KiB: {samples:?}");
     assert!(done.visits.load(Ordering::Relaxed) >= CLIENTS, "{done:?}");
     if seconds >= JUDGED_SECONDS {
-        assert!(after <= before + before / 10 + 8, "memory grows: {samples:?}");
+        assert!(after <= before + before / 10, "memory grows: {samples:?}");
+        assert!(after <= MEMORY_MIB_MAX, "memory: {samples:?}");
     }
 }

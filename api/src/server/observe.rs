@@ -114,10 +114,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Traced {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let mut sent = parts.headers.get_all("traceparent").into_iter();
-        let only = sent.next().filter(|_| sent.next().is_none());
-        Ok(Self(only.and_then(|text| text.to_str().ok()?.parse().ok())))
+        let own = parts.extensions.get::<TraceParent>().copied();
+        Ok(Self(own.or_else(|| trace_parent(&parts.headers))))
     }
+}
+
+/// What a caller says that a call is part of.
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut sent = headers.get_all("traceparent").into_iter();
+    let only = sent.next().filter(|_| sent.next().is_none());
+    only?.to_str().ok()?.parse().ok()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -125,7 +131,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Answers a call, whatever happens in it.
-pub(super) async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(observer): State<Arc<Observer>>, mut request: Request, next: Next) -> Response {
     let call = CallInfo {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
@@ -139,6 +145,13 @@ pub(super) async fn observe(State(observer): State<Arc<Observer>>, request: Requ
         status = tracing::field::Empty,
         ms = tracing::field::Empty,
     );
+    if let Some(trace) = trace_parent(request.headers()) {
+        trace.adopt(&span);
+    }
+    // If spans are exported, what is asked for here goes on from this one.
+    if let Some(own) = TraceParent::of(&span) {
+        request.extensions_mut().insert(own);
+    }
     let began = observer.env.monotonic();
     let answered = AssertUnwindSafe(next.run(request))
         .catch_unwind()

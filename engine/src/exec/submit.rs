@@ -234,6 +234,9 @@ pub(super) async fn start(
         flow = shared.flow.kind(),
         action = shared.action,
     );
+    if let Some(trace) = shared.trace {
+        trace.adopt(&span);
+    }
     run(Arc::new(shared), input, cancelled).instrument(span).await;
     core.running.end(sub);
 }

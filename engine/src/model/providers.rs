@@ -19,6 +19,9 @@ mod secrets;
 mod transport;
 mod watch;
 
+#[cfg(feature = "otel")]
+pub use client::http_client;
+
 use std::sync::Arc;
 
 pub(crate) use audio::Audio;

@@ -16,6 +16,7 @@ use crate::model::{
     Candidate, Chain, Finish, ModelError, ModelErrorKind, ModelMessage, ModelRequest, Resolved, Then, Usage,
 };
 use crate::record::{ModelCalled, ModelFailed, ModelReplied};
+use crate::trace::TraceParent;
 
 /// Asks for the turn's next answer.
 pub(super) async fn ask<I: Send + Sync + 'static>(
@@ -205,10 +206,12 @@ impl<'a> Asking<'a> {
     async fn listen(
         &mut self,
         candidate: &Candidate,
-        request: ModelRequest,
+        mut request: ModelRequest,
         hearing: &mut Hearing<'_>,
     ) -> Result<Result<End, ModelError>, BlockError> {
         let span = call_span(candidate.model.name());
+        // Who exports spans knows the call by this one.
+        request.trace = TraceParent::of(&span).or(request.trace);
         let heard = self.hear(candidate, request, hearing).instrument(span.clone()).await;
         match &heard {
             Ok(Ok((finish, usage))) => tell(&span, finish, usage.as_ref()),

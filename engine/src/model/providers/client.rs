@@ -41,6 +41,12 @@ pub(super) fn client(connect: Duration, here: bool) -> Result<reqwest::Client, S
     Ok(client)
 }
 
+/// A client for servers at this address, as models are reached with.
+#[cfg(feature = "otel")]
+pub fn http_client(address: &str, connect: Duration) -> Result<reqwest::Client, String> {
+    client(connect, is_loopback(address))
+}
+
 /// Trusts whom the system trusts. Where the system has no certificates nobody is trusted, but plain connections work.
 fn tls() -> Result<ClientConfig, String> {
     let ring = Arc::new(rustls::crypto::ring::default_provider());
