@@ -7,6 +7,7 @@ mod ctx;
 pub(crate) mod delete;
 pub(crate) mod hooks;
 mod left;
+mod live;
 mod recall;
 mod recorder;
 pub(crate) mod recover;
@@ -36,6 +37,7 @@ use crate::timer::Timer;
 use crate::voice::Voices;
 
 pub(crate) use cancel::Running;
+pub(crate) use live::{ATTEMPTS_MAX as LIVE_ATTEMPTS_MAX, LiveBasis};
 pub(crate) use recall::{RecalledEnd, RecalledItem, RecordedLoop};
 pub(crate) use recorder::{Begun, ResourceFact};
 pub(crate) use resources::RunResource;

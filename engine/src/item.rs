@@ -110,12 +110,13 @@ impl Item {
     /// The item that tells clients of the change of a state or resource that `record` of request `request` states; `None` if it
     /// states none, or none that clients are told of.
     pub fn of_change(sub: SubStreamId, request: impl Into<String>, record: &Record, fact: &Fact) -> Option<Self> {
-        let resource = |at: &ResourceAt, change| {
+        let resource = |at: &ResourceAt, change, item: &ChangeItem| {
             ItemBody::ResourceChange(ResourceChange {
                 scope: at.scope,
                 resource_path: at.path().to_owned(),
                 change,
                 version: Some(record.position),
+                delta: item.delta.clone(),
             })
         };
         let state = |scope, operation: &str, item: &ChangeItem, version| {
@@ -136,16 +137,29 @@ impl Item {
                 let item = &noted.item;
                 (item, state(noted.scope, &noted.operation, item, record.commit))
             }
-            Fact::ResourceCreated(made) => (made.item.as_ref()?, resource(&made.at, ChangeType::Created)),
-            Fact::ResourceChanged(change) => (change.item.as_ref()?, resource(&change.at, ChangeType::Updated)),
-            Fact::ResourceWritten(written) => (written.item.as_ref()?, resource(&written.at, ChangeType::Updated)),
-            Fact::ResourceDeleted(deleted) => (deleted.item.as_ref()?, resource(&deleted.at, ChangeType::Deleted)),
+            Fact::ResourceCreated(made) => {
+                let item = made.item.as_ref()?;
+                (item, resource(&made.at, ChangeType::Created, item))
+            }
+            Fact::ResourceChanged(change) => {
+                let item = change.item.as_ref()?;
+                (item, resource(&change.at, ChangeType::Updated, item))
+            }
+            Fact::ResourceWritten(written) => {
+                let item = written.item.as_ref()?;
+                (item, resource(&written.at, ChangeType::Updated, item))
+            }
+            Fact::ResourceDeleted(deleted) => {
+                let item = deleted.item.as_ref()?;
+                (item, resource(&deleted.at, ChangeType::Deleted, item))
+            }
             Fact::ResourceNoted(noted) => {
                 let body = ItemBody::ResourceChange(ResourceChange {
                     scope: noted.scope,
                     resource_path: noted.path.clone(),
                     change: noted.change,
                     version: Some(record.commit),
+                    delta: noted.item.delta.clone(),
                 });
                 (&noted.item, body)
             }

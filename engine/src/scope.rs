@@ -9,6 +9,7 @@ mod error;
 mod fit;
 mod instance;
 mod left;
+mod live;
 pub(crate) mod op;
 mod op_error;
 pub(crate) mod overlay;

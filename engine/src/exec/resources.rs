@@ -51,6 +51,7 @@ impl RunResource {
         ResourceMark {
             at: self.at.clone(),
             is_shown: self.def.client.is_some(),
+            there: None,
         }
     }
 
@@ -86,10 +87,15 @@ impl RunResource {
         self.scope.catch_up(ctx).await?;
         let text = Bytes::from(text);
         let bytes = text.len();
-        let write = self.write(vec![ResourceFact::written(self.at.clone(), text.clone())], None);
-        let recorder = ctx.recorder();
-        let queued = recorder.turn().await?.resource(ctx.place(), write).await?;
-        let position = recorder.sequenced(queued).await?;
+        let position = match self.def.is_live() {
+            true => self.write_live_body(ctx, &text).await?,
+            false => {
+                let write = self.write(vec![ResourceFact::written(self.at.clone(), text.clone())], Vec::new());
+                let recorder = ctx.recorder();
+                let queued = recorder.turn().await?.resource(ctx.place(), write).await?;
+                recorder.sequenced(queued).await?
+            }
+        };
         {
             let mut body = self.body.lock();
             if body.as_ref().is_none_or(|(last, _)| *last < position) {
@@ -100,7 +106,7 @@ impl RunResource {
         Ok(position)
     }
 
-    fn write(&self, facts: Vec<ResourceFact>, under: Option<(Subject, u64)>) -> ResourceWrite {
+    pub(super) fn write(&self, facts: Vec<ResourceFact>, under: Vec<(Subject, u64)>) -> ResourceWrite {
         let facts = facts.into_iter().map(|fact| (fact.subject(&self.def), fact));
         ResourceWrite {
             facts: facts.collect(),
@@ -223,7 +229,7 @@ impl RunResources {
         if is_known(&hash) {
             return Ok(());
         }
-        let write = resource.write(vec![ResourceFact::accessed(resource.at.clone())], None);
+        let write = resource.write(vec![ResourceFact::accessed(resource.at.clone())], Vec::new());
         let queued = || {
             self.accessed.lock().insert(hash);
         };
@@ -248,8 +254,9 @@ impl RunResources {
             Some(stream) => resource::read(ctx.log(), stream, &decide).await??,
         };
         let Some(mut decided) = decided else { return Ok(None) };
-        let facts = std::mem::take(&mut decided.facts);
-        let write = resource.write(facts, Some(decided.under));
+        let facts = std::mem::take(&mut decided.facts).into_iter();
+        let facts = facts.map(|fact| fact.begins_live(&resource.def)).collect();
+        let write = resource.write(facts, vec![decided.under]);
         let queued = ctx.recorder().turn().await?.resource(ctx.place(), write).await?;
         // A task of its own: if this is dropped here, the turn lasts all the same until what was queued is visible.
         let ctx = ctx.clone();

@@ -167,6 +167,9 @@ pub struct ResourceChange {
     /// Its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+    /// All that clients see of it then, if it is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Value>,
 }
 
 /// What became of a resource.

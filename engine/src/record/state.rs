@@ -1,6 +1,6 @@
 //! Changes of states.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::block::is_zero;
@@ -98,9 +98,14 @@ pub struct ChangeItem {
     /// The field, or `field.key`; only of an exposed field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// What changed; exposed fields only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of a state, what changed of exposed fields; of a live resource, all that clients see of it then, which may be nothing: `null`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub delta: Option<Value>,
+}
+
+/// What is there, `null` included.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 /// See [`super::Fact::InstanceStateChanged`].

@@ -14,6 +14,7 @@ pub struct ClientAccess {
     pub(crate) read_state: bool,
     pub(crate) prefetch: usize,
     pub(crate) prefetch_content: bool,
+    pub(crate) live: bool,
 }
 
 impl ClientAccess {
@@ -45,6 +46,13 @@ impl ClientAccess {
     /// [`ClientAccess::read_content`].
     pub fn prefetch_content(mut self) -> Self {
         self.prefetch_content = true;
+        self
+    }
+
+    /// Of each change that a request makes they are told at once what [`Definition::client_data`](crate::Definition::client_data) makes of the state then, so
+    /// that they need not ask. Of a collection only with [`ClientAccess::read_state`], and only if its keys begin with its name: `files` and `files/**`.
+    pub fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 
@@ -92,6 +100,11 @@ impl ClientAccess {
     /// They may make, write and delete instances.
     pub fn changes(&self) -> [bool; 3] {
         [self.create, self.update, self.delete]
+    }
+
+    /// They are told what its state became.
+    pub fn is_live(&self) -> bool {
+        self.live
     }
 
     /// So many instances snapshots have.

@@ -25,6 +25,8 @@ use crate::value::Val;
 
 /// Longest name of a resource, in bytes.
 const NAME_BYTES_MAX: usize = 128;
+/// Most that clients are told of a live resource with each change, as JSON.
+const LIVE_BYTES_MAX: usize = 256 << 10;
 /// Largest file with a body.
 const CONTENT_FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -59,6 +61,19 @@ pub(crate) struct CollectionDef {
     pub(crate) max: Option<NonZeroUsize>,
     pub(crate) eviction: Eviction,
     pub(crate) hooks: Hooks,
+}
+
+impl CollectionDef {
+    /// Why a collection of this name can't be live. Clients find the collection of a key by its name, and what differs of the key behind that.
+    pub(super) fn live_problem(&self, name: &str, client: ClientAccess) -> Option<&'static str> {
+        if !client.read_state {
+            return Some(
+                "clients can't be told of instances that they may not list: a live collection needs `read_state`",
+            );
+        }
+        let is_found = self.pattern.literal_prefix().strip_suffix('/') == Some(name);
+        (!is_found).then_some("the keys of a live collection begin with its name: `files` has `files/*` or `files/**`")
+    }
 }
 
 /// The body that a definition says.
@@ -208,6 +223,32 @@ impl ResourceDef {
             Ok(made) => made.map_err(|error| error.to_string()),
             Err(panic) => Err(format!("it panicked: {}", panic_message(&*panic))),
         })
+    }
+
+    /// Whether clients are told what its state became.
+    pub(crate) fn is_live(&self) -> bool {
+        self.client.is_some_and(|client| client.live)
+    }
+
+    /// What clients are told that a state is; `None` if they are told nothing. What can't be told keeps no change from being made.
+    pub(crate) fn live_data(&self, state: &Fields) -> Option<Value> {
+        if !self.is_live() {
+            return None;
+        }
+        let made = self.projected(state)?.and_then(|made| {
+            let bytes = serde_json::to_vec(&made).map_err(|error| error.to_string())?.len();
+            match bytes <= LIVE_BYTES_MAX {
+                true => Ok(made),
+                false => Err(format!("it has {bytes} bytes, more than {LIVE_BYTES_MAX}")),
+            }
+        });
+        match made {
+            Ok(made) => Some(made),
+            Err(error) => {
+                tracing::warn!(resource = self.name, error, "clients are not told what it became");
+                None
+            }
+        }
     }
 
     /// What readers get of a body.

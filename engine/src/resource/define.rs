@@ -324,6 +324,14 @@ impl<S: Data + Default> Options<S> {
         if let (None, Some(client)) = (&self.many, self.client) {
             problems.extend(client.problem_of_one().map(|problem| format!("{what}: {problem}")));
         }
+        let is_live = self.client.is_some_and(|client| client.live);
+        if is_live && self.client_data.is_none() {
+            problems.push(format!("{what} is live and has no client data: say `.client_data(..)`"));
+        }
+        if let (true, Some(client), Some(collection)) = (is_live, self.client, &collection) {
+            let live = collection.live_problem(&self.name, client);
+            problems.extend(live.map(|problem| format!("{what}: {problem}")));
+        }
         let identity = Identity {
             state_type: TypeId::of::<S>(),
             initial: state.initial.clone(),

@@ -188,6 +188,9 @@ impl<S> StateRef<S> {
     async fn append<T>(&self, op: StateOp, value: impl FnOnce(&Fields) -> T) -> Result<Written<T>, StateProblem> {
         let (def, scope) = self.parts()?;
         self.check_allowed(&op)?;
+        if let Some(resource) = self.live() {
+            return self.append_live(resource, op, value).await;
+        }
         scope.be_close(&self.ctx).await?;
         let recorder = self.ctx.recorder();
         let mut turn = recorder.turn().await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use flowstate_log::error::AppendError;
 use serde_json::Map;
 
+use super::live::tell_live;
 use super::op::{Difference, Fields, StateOp};
 use super::{StateError, StateProblem, StateRef, Write, Written, partial};
 use crate::error::RecordError;
@@ -120,6 +121,13 @@ impl<S: Data> StateRef<S> {
         wanted: Fields,
     ) -> Result<Option<Written<()>>, StateProblem> {
         let (def, scope) = self.parts()?;
+        let live = match self.live() {
+            Some(resource) => {
+                let turn = resource.live_turn(&self.ctx).await;
+                Some((resource, resource.live_basis(&self.ctx).await?, turn))
+            }
+            None => None,
+        };
         let (write, before) = {
             let overlay = scope.overlay.lock();
             if overlay.exact() != Some(version) {
@@ -134,18 +142,29 @@ impl<S: Data> StateRef<S> {
             let op = op(difference);
             self.check_allowed(&op)?;
             def.check(overlay.fields(), &op)?;
-            let before = self.is_watched().then(|| overlay.fields().clone());
+            let before = (self.is_watched() || live.is_some()).then(|| overlay.fields().clone());
             (self.to_write(op, Map::new(), Some(version))?, before)
+        };
+        let write = match (&live, &before) {
+            (Some((resource, basis, _)), Some(before)) => tell_live(resource, write, before, basis),
+            _ => write,
         };
         match self.ctx.recorder().turn().await?.decide(self.ctx.place(), write).await {
             Ok((version, change)) => {
-                let told = before.map(|before| (before, change.clone()));
+                let told = before.filter(|_| self.is_watched());
+                let told = told.map(|before| (before, change.clone()));
                 drop(scope.sequenced(version, change, true));
+                drop(live);
                 self.wrote().await?;
                 self.tell(told).await?;
                 Ok(Some(Written::Changed { value: (), version }))
             }
-            Err(RecordError::Append(AppendError::VersionMismatch { .. })) => Ok(None),
+            Err(RecordError::Append(AppendError::VersionMismatch { actual, .. })) => {
+                if let Some((resource, ..)) = &live {
+                    resource.see(&self.ctx, actual).await?;
+                }
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -113,7 +113,7 @@ impl<'a, T> IntoFuture for Write<'a, T> {
 pub(crate) struct ScopeWrite {
     pub(crate) change: StateChanged,
     pub(crate) subject: Subject,
-    /// What clients are told beside the operation's name.
+    /// What clients are told beside the operation's name; of a live resource, what they see of it then.
     pub(crate) path: Option<String>,
     pub(crate) delta: Option<serde_json::Value>,
     /// The user's or project's stream, if it is not the session's.
@@ -129,4 +129,6 @@ pub(crate) struct ResourceMark {
     pub(crate) at: ResourceAt,
     /// Clients are told of it.
     pub(crate) is_shown: bool,
+    /// Of an instance of a live collection: the version under which it is there.
+    pub(crate) there: Option<(Subject, u64)>,
 }

@@ -2,5 +2,6 @@
 
 mod changes;
 mod data;
+mod live;
 mod reading;
 mod support;

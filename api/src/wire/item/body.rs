@@ -76,6 +76,8 @@ pub(super) enum Body {
         change_type: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        delta: Option<Value>,
     },
     StepError {
         message: String,
@@ -200,6 +202,7 @@ impl From<ItemBody> for Body {
                 resource_path: change.resource_path,
                 change_type: change.change.as_str(),
                 version: change.version,
+                delta: change.delta,
             },
             ItemBody::StepError(error) => Self::StepError {
                 message: error.message,
@@ -325,6 +328,10 @@ mod tests {
             (
                 json!({"type": "resource_change", "scope": "project", "resource_path": "files/a", "change": "deleted", "version": 2}),
                 json!({"scope": "project", "resourcePath": "files/a", "changeType": "deleted", "version": 2}),
+            ),
+            (
+                json!({"type": "resource_change", "scope": "user", "resource_path": "plan", "change": "updated", "delta": {"done": 1}}),
+                json!({"scope": "user", "resourcePath": "plan", "changeType": "updated", "delta": {"done": 1}}),
             ),
             (
                 json!({"type": "step_error", "message": "m", "code": "c", "block_name": "b", "recovered": true}),

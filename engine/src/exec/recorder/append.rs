@@ -81,7 +81,12 @@ impl Recorder {
     }
 
     /// The request's next records, in its session's stream.
-    pub(super) fn part(&self, state: &State, expect: Option<Expect>, records: Vec<NewRecord>) -> Part {
+    pub(super) fn part(
+        &self,
+        state: &State,
+        expect: impl IntoIterator<Item = Expect>,
+        records: Vec<NewRecord>,
+    ) -> Part {
         let next = Expect::SubStreamAt(self.sub, state.count);
         Part {
             stream: Target::Id(self.stream),

@@ -29,10 +29,12 @@ impl Turn<'_> {
     ) -> Result<(Queued, Arc<StateChanged>), RecordError> {
         if let Some(of) = write.of {
             let change = Arc::new(write.change);
+            let state = write.under.map(|version| (write.subject, version));
+            let fact = ResourceFact::changed(of.at, &change).left(write.delta);
             let write = ResourceWrite {
-                facts: vec![(write.subject, ResourceFact::changed(of.at, &change))],
+                facts: vec![(write.subject, fact)],
                 stream: write.stream,
-                under: write.under.map(|version| (write.subject, version)),
+                under: of.there.into_iter().chain(state).collect(),
                 is_shown: of.is_shown,
             };
             let queued = self.resource(place, write).await?;

@@ -5,6 +5,7 @@ use flowstate_log::append::{Expect, NewRecord, Part, Target};
 use flowstate_log::record::Subject;
 use serde_json::Value;
 
+use super::Recorder;
 use super::changes::{Queued, Turn};
 use crate::error::RecordError;
 use crate::exec::ctx::Place;
@@ -22,6 +23,8 @@ pub(crate) struct ResourceFact {
     at: ResourceAt,
     /// What became of it; `None` if nothing did.
     change: Option<ChangeType>,
+    /// What clients see of a live one then.
+    left: Option<Value>,
     fact: Fact,
 }
 
@@ -68,8 +71,27 @@ impl ResourceFact {
         Self {
             at,
             change,
+            left: None,
             fact: fact.into(),
         }
+    }
+
+    /// The same, with what clients see of it then.
+    pub(crate) fn left(mut self, left: Option<Value>) -> Self {
+        self.left = left;
+        self
+    }
+
+    /// The same; if it makes an instance that is live, with what clients see of it.
+    pub(crate) fn begins_live(self, def: &ResourceDef) -> Self {
+        let left = match &self.fact {
+            Fact::ResourceCreated(ResourceCreated {
+                state: Value::Object(state),
+                ..
+            }) => def.live_data(state),
+            _ => None,
+        };
+        self.left(left)
     }
 
     /// The fact with how clients are told of it.
@@ -105,33 +127,66 @@ pub(crate) struct ResourceWrite {
     pub(crate) facts: Vec<(Subject, ResourceFact)>,
     /// The user's or project's stream, if it is not the session's.
     pub(crate) stream: Option<Target>,
-    /// The version that a subject must have.
-    pub(crate) under: Option<(Subject, u64)>,
+    /// The versions that subjects must have.
+    pub(crate) under: Vec<(Subject, u64)>,
     /// Clients are told of what became of it.
     pub(crate) is_shown: bool,
+}
+
+impl Recorder {
+    /// A record that tells clients of a change; without what they see of a live resource if that has no room in it.
+    fn telling(
+        &self,
+        place: &Place,
+        subject: Subject,
+        item: Option<ChangeItem>,
+        fact: impl Fn(Option<ChangeItem>) -> Fact,
+    ) -> Result<NewRecord, RecordError> {
+        let record = |item| self.next_record(place.origin(), subject, &fact(item));
+        match (&item, record(item.clone())) {
+            (Some(item), Err(RecordError::TooLarge { .. })) if item.delta.is_some() => {
+                tracing::warn!(request = %self.request, "clients are not told what a resource became: it has no room");
+                let delta = None;
+                record(Some(ChangeItem { delta, ..item.clone() }))
+            }
+            (_, record) => record,
+        }
+    }
 }
 
 impl Turn<'_> {
     /// Queues facts about a resource.
     pub(crate) async fn resource(&mut self, place: &Place, write: ResourceWrite) -> Result<Queued, RecordError> {
         let (recorder, state) = (self.recorder, &mut *self.state);
-        let expect = write.under.map(|(subject, version)| Expect::Version(subject, version));
+        let under = write.under.into_iter();
+        let expect: Vec<Expect> = under
+            .map(|(subject, version)| Expect::Version(subject, version))
+            .collect();
         let (mut theirs, mut own) = (Vec::<NewRecord>::new(), Vec::new());
         for (subject, fact) in write.facts {
             let change = fact.change.filter(|_| write.is_shown);
-            let item = change.map(|_| recorder.change_item(state, place));
+            let item = change.map(|_| ChangeItem {
+                delta: fact.left.clone(),
+                ..recorder.change_item(state, place)
+            });
             if write.stream.is_none() {
-                own.push(recorder.next_record(place.origin(), subject, &fact.told(item))?);
+                own.push(match fact.left {
+                    None => recorder.next_record(place.origin(), subject, &fact.told(item))?,
+                    Some(_) => recorder.telling(place, subject, item, |item| fact.clone().told(item))?,
+                });
                 continue;
             }
             if let (Some(change), Some(item)) = (change, item) {
-                let noted = ResourceNoted {
-                    scope: fact.at.scope,
-                    path: fact.at.path().to_owned(),
-                    change,
-                    item,
+                let noted = |item: Option<ChangeItem>| {
+                    let noted = ResourceNoted {
+                        scope: fact.at.scope,
+                        path: fact.at.path().to_owned(),
+                        change,
+                        item: item.unwrap_or_default(),
+                    };
+                    noted.into()
                 };
-                own.push(recorder.next_record(place.origin(), Subject::NONE, &noted.into())?);
+                own.push(recorder.telling(place, Subject::NONE, Some(item), noted)?);
             }
             theirs.push(NewRecord {
                 sub: None,
@@ -144,7 +199,7 @@ impl Turn<'_> {
             Some(stream) => {
                 let theirs = Part {
                     stream,
-                    expect: expect.into_iter().collect(),
+                    expect,
                     records: theirs,
                 };
                 let own = (count > 0).then(|| recorder.part(state, None, own));
@@ -154,6 +209,12 @@ impl Turn<'_> {
         let appending = recorder.append(parts).await?;
         state.count += count;
         Ok(Queued { appending, count })
+    }
+
+    /// Appends facts that are taken only under their versions, and gives the position of the first.
+    pub(crate) async fn decide_resource(mut self, place: &Place, write: ResourceWrite) -> Result<u64, RecordError> {
+        let queued = self.resource(place, write).await?;
+        self.decided(queued).await
     }
 
     /// Queues a fact that nobody waits for, and calls `queued` before anything else is.
