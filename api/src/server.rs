@@ -20,6 +20,7 @@ mod routes;
 pub(crate) mod settings;
 mod shares;
 mod sse;
+mod traces;
 mod ui;
 
 use std::sync::Arc;

@@ -13,4 +13,5 @@ pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod resource;
 pub(crate) mod session;
+pub(crate) mod trace;
 pub(crate) mod voice;

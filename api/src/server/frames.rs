@@ -13,6 +13,7 @@ use flowstate_engine::{Engine, Media, QueryError, RequestRef};
 use flowstate_log::error::ReadError;
 use flowstate_log::record::{Record, StreamId, SubStreamId};
 
+use super::traces::Traces;
 use crate::wire::delta::{Names, StoredDelta};
 use crate::wire::event::{Event, FrameId, StopNames, Whose};
 
@@ -78,6 +79,10 @@ struct Known {
     /// Items that clients may not see; what their content says is not sent either.
     hidden: BTreeSet<u32>,
     media: Media,
+    /// Its first record is at this position.
+    first: u64,
+    /// What its execution records came to, for whoever looks at traces.
+    traces: Option<Box<Traces>>,
 }
 
 /// Turns records of one stream, in order, into events.
@@ -123,6 +128,11 @@ impl Frames {
             names: names(&request.row.request, request.sub.id),
             hidden,
             media: self.engine.media(&request.sub),
+            first: request.sub.first,
+            traces: self.shown.trace.then(|| {
+                let action = format!("{}/{}", request.row.flow, request.row.action);
+                Box::new(Traces::new(request.sub.id, request.row.request.as_str().into(), action))
+            }),
         };
         self.known.insert(request.sub.id, known);
         Ok(())
@@ -177,7 +187,7 @@ impl Frames {
         if record.kind != ContentDelta::KIND || self.form != Form::Sse {
             return false;
         }
-        let Some(known) = self.known.get(&sub) else {
+        let Some(known) = self.known.get_mut(&sub) else {
             return false;
         };
         let Some(delta) = StoredDelta::read(&record.payload) else {
@@ -194,6 +204,9 @@ impl Frames {
             };
             let id = FrameId { of, number: at };
             delta.frame(id, names, number, record.time_us / 1_000, &mut self.bytes);
+        }
+        if let Some(traces) = &mut known.traces {
+            traces.pass(number);
         }
         self.last = Some((of.clone(), at));
         true
@@ -235,6 +248,15 @@ impl Frames {
         let Some(known) = self.known.get_mut(&sub) else {
             return Ok(());
         };
+        let traced = match &mut known.traces {
+            // What a session comes to is items only.
+            Some(traces) if is_resumable => {
+                let log = self.engine.log();
+                traces.catch_up(log, record, known.first, number - 1).await?;
+                traces.take(number, record, &fact)
+            }
+            _ => None,
+        };
         let (of, at) = match &self.scope {
             Scope::Request => (known.request.clone(), number),
             Scope::Session(session) => (session.clone(), record.position),
@@ -250,7 +272,7 @@ impl Frames {
                 session: self.session.as_deref().unwrap_or_default(),
                 names: self.shown.names,
             };
-            if let Some(event) = Event::of(fact, record, &whose) {
+            if let Some(event) = traced.or_else(|| Event::of(fact, record, &whose)) {
                 let id = FrameId { of: &of, number: at };
                 let (own, ts) = (
                     FrameId {
@@ -417,6 +439,8 @@ mod tests {
             names: names("r", SUB),
             hidden,
             media,
+            first: 1,
+            traces: None,
         };
         frames.known.insert(SUB, known);
         frames

@@ -11,6 +11,7 @@ use flowstate_log::record::{Record, SubStreamId};
 use serde::{Serialize, Serializer};
 
 use super::item::{Content, Item};
+use super::trace::{Asked, TraceItem};
 
 /// Whose event it is, and how it is called.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,13 @@ enum Fields {
         content_index: u32,
         delta: String,
     },
+    Trace {
+        item: Box<TraceItem>,
+    },
+    Updated {
+        item_id: String,
+        patch: Box<Asked>,
+    },
     Described {
         session_id: String,
         #[serde(flatten)]
@@ -66,6 +74,33 @@ enum Fields {
 }
 
 impl Event {
+    /// An item of a trace exists.
+    pub(crate) fn added(item: TraceItem) -> Self {
+        Self::of_trace("item.added", item)
+    }
+
+    /// An item of a trace is final.
+    pub(crate) fn done(item: TraceItem) -> Self {
+        Self::of_trace("item.done", item)
+    }
+
+    fn of_trace(name: &'static str, item: TraceItem) -> Self {
+        let item = Box::new(item);
+        Self {
+            name,
+            fields: Fields::Trace { item },
+        }
+    }
+
+    /// These fields of an item of a trace are others now; its `item.done` has them too.
+    pub(crate) fn updated(item_id: String, patch: Asked) -> Self {
+        let patch = Box::new(patch);
+        Self {
+            name: "item.updated",
+            fields: Fields::Updated { item_id, patch },
+        }
+    }
+
     /// The event that tells of a record of a request, which states `fact`; `None` if clients are told nothing of its kind.
     pub(crate) fn of(fact: Fact, record: &Record, whose: &Whose<'_>) -> Option<Self> {
         let &Whose {
