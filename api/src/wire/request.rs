@@ -4,6 +4,8 @@ use flowstate_engine::{ListedRequest, RequestRow, RequestStatus};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::item::Item;
+
 /// The answer to GET /api/flows/sessions/{id}/requests.
 #[derive(Debug, Serialize)]
 pub(crate) struct RequestsBody {
@@ -39,6 +41,11 @@ pub(crate) struct RequestSummary {
     retry_of: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<Item>>,
+    /// It has more items than are here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_more_items: bool,
     version: u32,
     created_at: i64,
     updated_at: i64,
@@ -78,6 +85,8 @@ impl From<ListedRequest> for RequestSummary {
             abort_requested: cancelled,
             retry_of,
             metadata: listed.metadata,
+            items: listed.items.map(|items| items.into_iter().map(Into::into).collect()),
+            has_more_items: listed.has_more_items,
             version: if finished_ms.is_some() { 2 } else { 1 },
             created_at: started_ms,
             updated_at,

@@ -1,5 +1,6 @@
 //! Sessions and requests over HTTP: made, described, listed, deleted; stopped and done again; and the events of a whole session.
 
+mod items;
 mod kept;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,10 +3,12 @@
 use flowstate_log::record::{StreamId, SubStreamId};
 use serde_json::{Map, Value};
 
+use super::snapshot::{self, ItemPage};
 use super::{Engine, SessionDetail};
 use crate::error::{QueryError, RetryError, SessionError};
 use crate::exec::submit::{create, describe};
 use crate::exec::{Accepted, NewSession, Submission, delete};
+use crate::item::Item;
 use crate::principal::Principal;
 use crate::projection::{RequestRow, RequestStatus, SessionSummary, requests, session};
 use crate::record::{Fact, RequestAccepted, SessionDescribed, decode};
@@ -15,6 +17,10 @@ use crate::record::{Fact, RequestAccepted, SessionDescribed, decode};
 const METADATA_BYTES_MAX: usize = 4 << 20;
 /// Most requests that one list has.
 const REQUESTS_MAX: usize = 1_000;
+/// Most that it has with their items.
+const REQUESTS_WITH_ITEMS_MAX: usize = 100;
+/// Once the items of such a list have this many bytes, as they are stored, it ends.
+const ITEMS_BYTES_MAX: usize = 8 << 20;
 
 /// Which requests of a session to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub struct RequestQuery {
     pub limit: Option<usize>,
     /// After so many.
     pub offset: usize,
+    /// With these of the items of each, and then never more than 100 requests; without items if absent.
+    pub items: Option<ItemPage>,
 }
 
 /// A request in a list.
@@ -40,6 +48,10 @@ pub struct ListedRequest {
     pub project: Option<String>,
     /// What its caller wanted remembered; `None` also where only what runs or was left is listed.
     pub metadata: Option<Map<String, Value>>,
+    /// Its items, if they were asked for, by time and number.
+    pub items: Option<Vec<Item>>,
+    /// It has more of them than are here.
+    pub has_more_items: bool,
 }
 
 impl Engine {
@@ -89,16 +101,24 @@ impl Engine {
             return Ok(None);
         };
         let mut rows = requests::read(&self.core.log, stream, |requests| {
-            let wanted = requests.all().map(|(_, row)| row).filter(|row| query.takes(row));
-            wanted.cloned().collect::<Vec<_>>()
+            let wanted = requests.all().filter(|(_, row)| query.takes(row));
+            wanted.map(|(sub, row)| (sub, row.clone())).collect::<Vec<_>>()
         })
         .await?;
-        rows.sort_by_key(|row| std::cmp::Reverse((row.updated_ms(), row.position)));
-        let limit = query.limit.unwrap_or(REQUESTS_MAX).min(REQUESTS_MAX);
-        let rows: Vec<RequestRow> = rows.into_iter().skip(query.offset).take(limit).collect();
+        rows.sort_by_key(|(_, row)| std::cmp::Reverse((row.updated_ms(), row.position)));
+        let most = match query.items {
+            Some(_) => REQUESTS_WITH_ITEMS_MAX,
+            None => REQUESTS_MAX,
+        };
+        let limit = query.limit.unwrap_or(most).min(most);
+        let rows: Vec<_> = rows.into_iter().skip(query.offset).take(limit).collect();
         let mut listed = Vec::with_capacity(rows.len());
-        let mut bytes = 0;
-        for row in rows {
+        let (mut bytes, mut item_bytes) = (0, 0);
+        for (sub, row) in rows {
+            let items = match &query.items {
+                Some(page) => Some(snapshot::of_request(&self.core.log, stream, sub, page).await?),
+                None => None,
+            };
             let asked = self.asked(stream, &row).await?;
             bytes += asked
                 .as_ref()
@@ -108,8 +128,13 @@ impl Engine {
                 session: summary.session.clone(),
                 project: summary.project.clone(),
                 metadata: asked.and_then(|asked| asked.metadata),
+                has_more_items: items.as_ref().is_some_and(|items| items.has_more),
+                items: items.map(|items| {
+                    item_bytes += items.bytes;
+                    items.items
+                }),
             });
-            if bytes > METADATA_BYTES_MAX {
+            if bytes > METADATA_BYTES_MAX || item_bytes > ITEMS_BYTES_MAX {
                 break;
             }
         }
@@ -219,6 +244,8 @@ impl Engine {
                     session: summary.session,
                     project: summary.project,
                     metadata: None,
+                    items: None,
+                    has_more_items: false,
                 });
             }
             if listed.len() == REQUESTS_MAX {

@@ -116,7 +116,7 @@ pub(super) async fn snapshot(
     if let Some(page) = &query.items {
         let oldest = core.log.oldest(stream).await?;
         let (entries, total) = items::read(&core.log, stream, |items| select(items.entries(), oldest, page)).await?;
-        snapshot.items = Some(read_items(&core.log, stream, &entries).await?);
+        snapshot.items = Some(read_items(&core.log, stream, &entries).await?.0);
         snapshot.total = total;
     }
     Ok(Some(snapshot))
@@ -145,8 +145,34 @@ const ITEMS_READ: usize = 4;
 /// Once the items of a page have this many bytes, it ends.
 const ITEMS_BYTES_MAX: usize = 8 << 20;
 
-/// The items of these entries, in their order: all, or as many of the first as a page may have bytes.
-async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Result<Vec<Item>, QueryError> {
+/// Items of one request.
+pub(super) struct RequestItems {
+    pub(super) items: Vec<Item>,
+    /// What they take, as they are stored.
+    pub(super) bytes: usize,
+    pub(super) has_more: bool,
+}
+
+/// A page of the items of one request.
+pub(super) async fn of_request(
+    log: &Log,
+    stream: StreamId,
+    sub: SubStreamId,
+    page: &ItemPage,
+) -> Result<RequestItems, QueryError> {
+    let oldest = log.oldest(stream).await?;
+    let (entries, total) = items::read(log, stream, |items| {
+        let own = items.entries().iter().filter(|entry| entry.sub() == sub);
+        select(&own.cloned().collect::<Vec<_>>(), oldest, page)
+    })
+    .await?;
+    let (items, bytes) = read_items(log, stream, &entries).await?;
+    let has_more = page.offset.saturating_add(items.len()) < total;
+    Ok(RequestItems { items, bytes, has_more })
+}
+
+/// The items of these entries, in their order: all, or as many of the first as a page may have bytes; and what these take.
+async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Result<(Vec<Item>, usize), QueryError> {
     let requests = requests::read(log, stream, |requests| {
         entries
             .iter()
@@ -194,7 +220,7 @@ async fn read_items(log: &Log, stream: StreamId, entries: &[ItemEntry]) -> Resul
         };
         items.push(Item::new(entry.sub(), request, record));
     }
-    Ok(items)
+    Ok((items, bytes))
 }
 
 /// What the open entries have up to now; an item that was completed meanwhile, as it was completed.

@@ -108,11 +108,21 @@ pub(crate) async fn requests(
     params: Params,
 ) -> Result<Json<RequestsBody>, ApiError> {
     let asked = params.text("status").map(asked_status);
+    let items = match params.flag("include_items") {
+        true => Some(ItemPage {
+            types: params.list("item_types"),
+            hidden: api.settings.shown(&params)?.trace,
+            offset: 0,
+            limit: LIMIT_MAX,
+        }),
+        false => None,
+    };
     let query = RequestQuery {
         status: asked.flatten().map(|(status, _)| status),
         cancelled: asked.flatten().and_then(|(_, cancelled)| cancelled),
         limit: params.integer("limit"),
         offset: params.integer("offset").unwrap_or(0),
+        items,
     };
     let query = match asked {
         // No request is ever what has another name.
