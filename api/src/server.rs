@@ -8,6 +8,7 @@ mod frames;
 pub(crate) mod front;
 pub(crate) mod gate;
 pub(crate) mod guard;
+mod head;
 mod health;
 mod lease;
 pub(crate) mod limits;
@@ -56,34 +57,39 @@ pub(crate) struct Api {
 /// The routes under `/api/flows`. Names that are fixed go before those that vary, so no flow can be called as they are.
 fn flows_routes() -> Paths<Api> {
     Paths::new()
-        .route("/", get(flows::list))
-        .route("/capabilities", get(flows::capabilities))
+        .route("/", head::get(flows::list))
+        .route("/capabilities", head::get(flows::capabilities))
         .route("/transcribe", post(voice::transcribe))
-        .route("/active-requests", get(requests::active))
-        .route("/users/{user}/stream", get(flows::user_stream))
+        .route("/active-requests", head::get(requests::active))
+        .route("/users/{user}/stream", head::get(flows::user_stream))
         .route("/users/{user}/check-interrupted", post(requests::interrupted))
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{session}", get(sessions::detail).delete(sessions::delete))
-        .route("/sessions/{session}/state", get(sessions::state))
-        .route("/sessions/{session}/requests", get(sessions::requests))
+        .route("/sessions", head::get(sessions::list))
+        .route(
+            "/sessions/{session}",
+            head::get(sessions::detail).delete(sessions::delete),
+        )
+        .route("/sessions/{session}/state", head::get(sessions::state))
+        .route("/sessions/{session}/requests", head::get(sessions::requests))
         .route("/sessions/{session}/metadata", patch(sessions::describe))
-        .route("/sessions/{session}/stream", get(streams::session))
-        .route("/sessions/{session}/events", get(streams::session_events))
-        .route("/sessions/{session}/manifest", get(resources::manifest))
+        .route("/sessions/{session}/stream", head::get(streams::session))
+        .route("/sessions/{session}/events", head::get(streams::session_events))
+        .route("/sessions/{session}/manifest", head::get(resources::manifest))
         .route(
             "/sessions/{session}/resources/{resource}",
-            get(resources::list).post(resources::create),
+            head::get(resources::list).post(resources::create),
         )
         .route(
             "/sessions/{session}/resources/{resource}/{*rest}",
-            get(resources::get).patch(resources::write).delete(resources::delete),
+            head::get(resources::get)
+                .patch(resources::write)
+                .delete(resources::delete),
         )
         .route("/{kind}/sessions", post(sessions::create))
         .route("/{kind}/actions/{action}", post(actions::run))
         .route("/{kind}/{session}/actions/{action}", post(actions::run_in_session))
-        .route("/{kind}/requests/{request}/stream", get(streams::request))
-        .route("/{kind}/requests/{request}/events", get(streams::request_events))
-        .route("/{kind}/requests/{request}/status", get(requests::status))
+        .route("/{kind}/requests/{request}/stream", head::get(streams::request))
+        .route("/{kind}/requests/{request}/events", head::get(streams::request_events))
+        .route("/{kind}/requests/{request}/status", head::get(requests::status))
         .route("/{kind}/requests/{request}/abort", post(requests::abort))
         .route(
             "/{kind}/sessions/{session}/requests/{request}/retry",
@@ -95,7 +101,7 @@ fn flows_routes() -> Paths<Api> {
 pub(crate) fn paths() -> Paths<Api> {
     Paths::new()
         .nest("/api/flows", flows_routes())
-        .route("/api/flows/", get(flows::list))
+        .route("/api/flows/", head::get(flows::list))
         // What a client makes of it that is told that the API is at `/api`.
         .nest("/api/api/flows", flows_routes())
         .route("/metrics", get(metrics::metrics))

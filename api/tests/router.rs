@@ -396,3 +396,38 @@ async fn without_models_they_are_those_of_the_environment() {
     let server = builder.models(Models::new()).build().expect("a server");
     assert_eq!(server.ready().await.expect("open").models().default_model(), "scripted");
 }
+
+#[tokio::test]
+async fn head_is_none_of_the_contracts_methods() {
+    let router = server().build().expect("a server").router().expect("routes");
+    let allowed = async |method: &str, path: &str| {
+        let (status, headers, _) = send(&router, call(method, path, &[], "")).await;
+        let allowed = headers
+            .get(header::ALLOW)
+            .map(|allowed| allowed.to_str().expect("text"));
+        let allowed = allowed.into_iter().flat_map(|all| all.split(','));
+        let mut allowed: Vec<String> = allowed.map(str::to_owned).collect();
+        allowed.sort();
+        (status.as_u16(), allowed)
+    };
+    let mut checked = 0;
+    for template in FlowState::paths() {
+        let path = template.replace("{*rest}", "first").replace(['{', '}'], "");
+        if !template.contains("/api/flows") {
+            let as_get = send(&router, call("GET", &path, &[], "")).await.0;
+            let as_head = send(&router, call("HEAD", &path, &[], "")).await.0;
+            assert_eq!(as_head, as_get, "{path}");
+            continue;
+        }
+        let head = allowed("HEAD", &path).await;
+        assert_eq!(head, allowed("PUT", &path).await, "{path}");
+        assert!(head.0 == 405 && !head.1.is_empty(), "{path}: {head:?}");
+        assert!(head.1.iter().all(|method| method != "HEAD"), "{path}: {head:?}");
+        checked += 1;
+    }
+    assert!(checked > 40, "{checked}");
+    assert_eq!(allowed("HEAD", "/api/flows/none/none/none").await.0, 404);
+    for path in ["/livez", "/readyz", "/metrics", "/"] {
+        assert_eq!(allowed("HEAD", path).await.0, 200, "{path}");
+    }
+}

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 
 use super::error::ApiError;
-use super::health;
 use super::observe::observe;
 use super::problem::problems;
+use super::{head, health};
 use crate::flow_state::FlowState;
 
 /// All routes of a server, which is opened by the first call that needs it.
@@ -25,9 +25,13 @@ pub(crate) fn router(server: FlowState) -> Router {
 }
 
 async fn open(State(server): State<FlowState>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
     match server.routes().await {
         Ok(routes) => match routes.oneshot(request).await {
-            Ok(response) => response,
+            Ok(mut response) => {
+                head::unlist(&path, &mut response);
+                response
+            }
             Err(never) => match never {},
         },
         Err(error) => ApiError::NotReady(error).into_response(),
