@@ -39,6 +39,7 @@ pub(crate) struct SessionSummary {
     tags: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Map<String, Value>>,
+    request_count: u64,
     created_at: i64,
     updated_at: i64,
 }
@@ -124,6 +125,7 @@ impl From<flowstate_engine::SessionSummary> for SessionSummary {
             description: summary.description,
             tags: summary.tags,
             metadata: summary.metadata,
+            request_count: summary.requests,
             created_at: summary.created_ms,
             updated_at: summary.updated_ms,
         }
