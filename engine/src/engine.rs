@@ -63,6 +63,7 @@ pub struct EngineBuilder {
     own: Vec<Arc<dyn Model>>,
     timer: Option<Arc<dyn Timer>>,
     resumes: bool,
+    leaves: bool,
     voice: VoiceProviders,
     settings: SettingsBuilder,
     host: Host,
@@ -107,6 +108,13 @@ impl EngineBuilder {
     /// before its end was recorded.
     pub fn resume_open_requests(mut self) -> Self {
         self.resumes = true;
+        self
+    }
+
+    /// Leaves the requests alone that were open when the process ended: they are neither closed nor gone on with, and the next engine that is
+    /// opened finds them as they are.
+    pub fn leave_open_requests(mut self) -> Self {
+        self.leaves = true;
         self
     }
 

@@ -15,7 +15,7 @@ use crate::exec::{Core, Running, recover, resume};
 use crate::flow::Flow;
 use crate::flow::registry::Registry;
 use crate::host::Host;
-use crate::model::Models;
+use crate::model::{Models, Resolver};
 use crate::projection;
 use crate::settings::{Settings, SettingsMissing};
 use crate::timer::{Timer, TokioTimer};
@@ -31,6 +31,7 @@ pub struct Assembly {
     settings: Settings,
     host: Host,
     resumes: bool,
+    leaves: bool,
     timer: Arc<dyn Timer>,
     close_within: Duration,
 }
@@ -56,6 +57,7 @@ pub(super) fn assemble(builder: EngineBuilder) -> Result<Assembly, Vec<String>> 
         settings,
         host: builder.host,
         resumes: builder.resumes,
+        leaves: builder.leaves,
         close_within: builder.close_within.unwrap_or(CLOSE_WITHIN),
         timer: builder.timer.unwrap_or_else(|| Arc::new(TokioTimer)),
     })
@@ -65,6 +67,11 @@ impl Assembly {
     /// The flows, by kind.
     pub fn flows(&self) -> &[Arc<Flow>] {
         self.registry.flows()
+    }
+
+    /// The models that flows may name.
+    pub fn models(&self) -> &Resolver {
+        self.registry.models()
     }
 
     /// The settings of this type that it was given.
@@ -101,6 +108,9 @@ impl Assembly {
             close_within: self.close_within,
         };
         let engine = Engine { core: Arc::new(core) };
+        if self.leaves {
+            return Ok(engine);
+        }
         match close_or_resume(&engine.core).await {
             Ok(()) => Ok(engine),
             Err(error) => {
