@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 pub use api_key::ApiKey;
 pub use api_keys::{ApiKeyError, ApiKeys};
 pub use jwt::{Jwt, JwtAlgorithm, JwtError};
+pub(crate) use key_file::edit as edit_key_file;
 
 /// Longest tenant and user together, in bytes: what a principal can hold.
 const NAMES_BYTES_MAX: usize = 255;

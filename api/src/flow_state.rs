@@ -2,6 +2,7 @@
 //! Routes are in `server`; running flows is the engine's.
 
 mod builder;
+mod command;
 pub(crate) mod defences;
 mod error;
 mod lifecycle;

@@ -3,5 +3,8 @@
 #[doc = include_str!("../../docs/guide/authentication.md")]
 pub mod authentication {}
 
+#[doc = include_str!("../../docs/guide/command_line.md")]
+pub mod command_line {}
+
 #[doc = include_str!("../../docs/guide/limits.md")]
 pub mod limits {}

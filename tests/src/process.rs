@@ -24,8 +24,14 @@ const READ: [&str; 7] = [
 
 /// A command that starts the server, with its settings from the arguments only.
 pub fn command(binary: &str, data: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary);
+    let mut command = bare(binary);
     command.arg("--data-dir").arg(data).args(arguments);
+    command
+}
+
+/// The binary without arguments, and without variables that it reads.
+pub fn bare(binary: &str) -> Command {
+    let mut command = Command::new(binary);
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         if READ.iter().any(|prefix| name.starts_with(prefix)) {

@@ -174,7 +174,7 @@ impl Authenticate for ApiKeys {
     }
 }
 
-fn known(keys: Vec<ApiKey>) -> Result<Vec<Known>, ApiKeyError> {
+pub(super) fn known(keys: Vec<ApiKey>) -> Result<Vec<Known>, ApiKeyError> {
     if keys.len() > KEYS_MAX {
         return Err(ApiKeyError::TooMany);
     }

@@ -1,14 +1,15 @@
-//! The file of API keys: who may read it, what it looks like, whether it changed.
+//! The file of API keys: who may read it, what it looks like, whether it changed; and changing it as a whole.
 
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 
 use super::api_key::ApiKey;
-use super::api_keys::ApiKeyError;
+use super::api_keys::{ApiKeyError, known};
 
 /// Largest file.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -33,7 +34,7 @@ impl Stamp {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Contents {
     keys: Vec<ApiKey>,
@@ -90,6 +91,56 @@ fn contents(path: &Path, file: File, metadata: &Metadata) -> Result<Found, ApiKe
         keys: contents.keys,
         stamp: Stamp::of(metadata),
     })
+}
+
+/// Changes the keys of a file, and gives what `change` does. The file is made if there is none, and replaced as a whole, so that who reads it
+/// has the keys of before or those of after. Whoever changes it at the same time waits. Nothing is written if `change` refuses, or changes nothing.
+pub(crate) fn edit<T>(
+    path: &Path,
+    change: impl FnOnce(&mut Vec<ApiKey>) -> Result<T, ApiKeyError>,
+) -> Result<T, ApiKeyError> {
+    // What a link leads to is what is replaced.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let failed = |error: io::Error| wrong(path, error.to_string());
+    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    flock(&folder, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+    let is_there = match fs::metadata(&place) {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(failed(error)),
+    };
+    let before = if is_there { read(&place)?.keys } else { Vec::new() };
+    let mut keys = before.clone();
+    let done = change(&mut keys)?;
+    if keys != before {
+        known(keys.clone())?;
+        replace(&place, &folder, &Contents { keys }).map_err(failed)?;
+    }
+    Ok(done)
+}
+
+/// Durable on return.
+fn replace(place: &Path, folder: &File, contents: &Contents) -> io::Result<()> {
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".partial-{}", std::process::id()));
+    let beside: PathBuf = place.with_file_name(name);
+    let mut text = serde_json::to_vec_pretty(contents)?;
+    text.push(b'\n');
+    let mut options = OpenOptions::new();
+    let written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside);
+    let written = written.and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+    let renamed = written.and_then(|()| fs::rename(&beside, place));
+    if renamed.is_err() {
+        // Nothing of it is of use, and the error is told.
+        let _ = fs::remove_file(&beside);
+    }
+    renamed.and_then(|()| folder.sync_all())
 }
 
 fn wrong(path: &Path, reason: String) -> ApiKeyError {

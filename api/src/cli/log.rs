@@ -1,5 +1,5 @@
-//! `flowstate log <command>`: tools on a data folder. Each command is a file; what they share is in `failure`, `output`, `place`, `time`
-//! and `line`.
+//! `flowstate log <command>`: tools on a data folder. Each command is a file; what they share is in `place`, `time`, `line`, and in the
+//! command's own `failure`, `output` and `file`.
 //!
 //! Exit codes: 0 done and nothing is wrong; 1 damage was found, or it failed; 2 the call is wrong; 3 another process has the folder.
 
@@ -7,13 +7,10 @@ mod backup;
 mod cluster;
 mod erase;
 mod export;
-mod failure;
-mod file;
 mod import;
 mod inspect;
 mod line;
 mod lines;
-mod output;
 mod place;
 mod plan;
 mod proof;
@@ -22,23 +19,19 @@ mod restore;
 mod select;
 mod stats;
 mod tail;
-mod time;
 mod trim;
 mod verify;
 
 use std::path::Path;
-use std::process::ExitCode;
 
-use failure::Failure;
-use output::Output;
+use super::failure::{self, Failure};
+use super::file;
+use super::output::{self, Output};
+use super::time;
 
 /// The arguments of `flowstate log`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LogArgs {
-    /// Answer in JSON: one value, or one per line where there are many.
-    #[arg(long, global = true)]
-    json: bool,
-
     #[command(subcommand)]
     command: Command,
 }
@@ -74,28 +67,20 @@ enum Command {
     Erase(erase::EraseArgs),
 }
 
-/// Does what was asked, and tells how it went.
-pub(super) async fn run(folder: &Path, args: LogArgs) -> ExitCode {
-    let out = Output::new(args.json);
-    let done = match args.command {
-        Command::Inspect => inspect::run(folder, &out),
-        Command::Tail(args) => tail::run(folder, &args, &out).await,
-        Command::Verify(args) => verify::run(folder, &args, &out),
-        Command::Stats(args) => stats::run(folder, &args, &out),
-        Command::Export(args) => export::run(folder, &args, &out),
-        Command::Import(args) => import::run(folder, &args, &out).await,
-        Command::Backup(args) => backup::run(folder, &args, &out),
-        Command::Restore(args) => restore::run(&args, &out).await,
-        Command::Rebuild => rebuild::run(folder, &out).await,
-        Command::Cluster => cluster::run(folder, &out).await,
-        Command::Trim(args) => trim::run(folder, &args, &out).await,
-        Command::Erase(args) => erase::run(folder, &args, &out).await,
-    };
-    match done {
-        Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
-        Err(failure) => {
-            out.fail(&failure);
-            failure.exit_code()
-        }
+/// Does what was asked.
+pub(super) async fn run(folder: &Path, args: LogArgs, out: &Output) -> Result<(), Failure> {
+    match args.command {
+        Command::Inspect => inspect::run(folder, out),
+        Command::Tail(args) => tail::run(folder, &args, out).await,
+        Command::Verify(args) => verify::run(folder, &args, out),
+        Command::Stats(args) => stats::run(folder, &args, out),
+        Command::Export(args) => export::run(folder, &args, out),
+        Command::Import(args) => import::run(folder, &args, out).await,
+        Command::Backup(args) => backup::run(folder, &args, out),
+        Command::Restore(args) => restore::run(&args, out).await,
+        Command::Rebuild => rebuild::run(folder, out).await,
+        Command::Cluster => cluster::run(folder, out).await,
+        Command::Trim(args) => trim::run(folder, &args, out).await,
+        Command::Erase(args) => erase::run(folder, &args, out).await,
     }
 }

@@ -20,6 +20,10 @@ impl Output {
         Self { json }
     }
 
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// One result: as one line of JSON, or as this text.
     pub(super) fn say(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         let mut line = match self.json {
@@ -46,7 +50,7 @@ impl Output {
 
     pub(super) fn fail(&self, failure: &Failure) {
         let _ = match self.json {
-            true => writeln!(stderr(), "{}", json!({ "error": failure.to_string() })),
+            true => writeln!(stderr(), "{}", failure.json()),
             false => writeln!(stderr(), "flowstate: {failure}"),
         };
     }

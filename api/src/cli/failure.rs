@@ -1,10 +1,54 @@
-//! Why a command of `flowstate log` did not end well, in words that say what to do, and with which exit code.
+//! Why a command did not end well, in words that say what to do, and with which exit code.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
 use flowstate_log::error::{AppendError, ClusterError, OpenError, ReadError, RetentionError, ViewError};
 use flowstate_log::folder::{Damage, FolderError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::start::StartError;
+
+/// What a route answers instead of what it was asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    #[serde(skip)]
+    pub(super) status: u16,
+    pub(super) error: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) details: Vec<Detail>,
+}
+
+/// What is wrong at one place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Detail {
+    path: String,
+    message: String,
+}
+
+impl Refusal {
+    /// Whether it is what was asked for that is wrong, and not who asked, or when.
+    fn exit_code(&self) -> u8 {
+        match self.status {
+            400 | 404 | 409 | 413 | 414 | 422 => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)?;
+        for Detail { path, message } in &self.details {
+            write!(f, "\n  {path}: {message}")?;
+        }
+        Ok(())
+    }
+}
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +67,17 @@ pub(super) enum Failure {
         "{0} is in use by another process, which is probably a server: stop it first, or work on a copy of the folder"
     )]
     Locked(String),
+    /// Another process has the folder, and could be asked.
+    #[error(
+        "{0} is in use by another process, which is probably a server: ask it, with --url http://..; `flowstate log tail` shows its records meanwhile"
+    )]
+    Served(String),
+    /// A server, or what would be one in this process, refused it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// Who read the output has gone.
     #[error("nobody reads the output")]
     NobodyReads,
@@ -32,10 +87,19 @@ impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::NobodyReads => 0,
-            Self::Found(_) | Self::Failed(_) => 1,
+            Self::Start(StartError::FolderInUse(_)) | Self::Locked(_) | Self::Served(_) => 3,
+            Self::Found(_) | Self::Failed(_) | Self::Start(_) => 1,
             Self::Usage(_) => 2,
-            Self::Locked(_) => 3,
+            Self::Refused(refusal) => refusal.exit_code(),
         })
+    }
+
+    /// The failure as JSON has it.
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Self::Refused(refusal) => json!(refusal),
+            _ => json!({ "error": self.to_string() }),
+        }
     }
 
     /// A failed call of the system, with what was tried.
