@@ -97,10 +97,10 @@ fn what_is_no_setting_is_refused_by_every_command_that_reads_them() {
     std::fs::write(&file, "listen = \"127.0.0.1:0\"\nlisten_on = 1\n").expect("written");
     let with = ["--config", text(&file)];
     for call in [
-        &["serve"][..],
-        &["config", "check"],
+        &["config", "check"][..],
         &["sessions"],
         &["run", "work", "fail"],
+        &["serve"],
     ] {
         let refused = ran(&data, &[call, &with].concat()).with(2);
         let expected = format!(

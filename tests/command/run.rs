@@ -151,7 +151,7 @@ fn wrong_calls_end_with_2_and_say_everything_that_is_wrong() {
         &["run", "--memory", "work", "tell", "--input", r#"{"name": ""}"#],
     )
     .with(2);
-    assert!(text.stderr.contains("\n  input.name: "), "{}", text.stderr);
+    assert_eq!(text.stderr.matches("input.name: ").count(), 1, "{}", text.stderr);
     let both = ran(
         &data,
         &[

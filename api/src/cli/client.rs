@@ -1,24 +1,23 @@
 //! Asking a server: one that is reached over HTTP, or one in this process that has opened the folder. Both are the same routes, so that what a
 //! command shows does not depend on where it asks.
 
+mod answer;
+
 use std::path::Path;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::http::{Method, Request, Response, header};
 use flowstate_engine::Principal;
-use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::failure::{Failure, Refusal};
+use self::answer::{causes, refusal, whole};
+use super::failure::Failure;
 use super::settings::{Origin, Settings, StoreKind};
 use super::start::{self, Application, StartError};
 use crate::FlowState;
 use crate::server::caller::Caller;
-
-/// Largest answer that is no stream.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Whom to ask.
 #[derive(Debug, clap::Args)]
@@ -264,45 +263,6 @@ fn look_for(settings: &Settings) -> Result<(), Failure> {
             folder.display()
         ))),
     }
-}
-
-async fn refusal(response: Response<Body>) -> Failure {
-    let status = response.status();
-    let bytes = whole(response.into_body()).await.unwrap_or_default();
-    let refusal = serde_json::from_slice(&bytes).unwrap_or_else(|_| Refusal {
-        status: 0,
-        error: format!("the server answered {status}"),
-        code: None,
-        details: Vec::new(),
-    });
-    let more = match status {
-        StatusCode::UNAUTHORIZED => {
-            "; the variable FLOWSTATE_API_KEY, or that of --api-key-env, has no key that counts"
-        }
-        _ => "",
-    };
-    Failure::Refused(Refusal {
-        status: status.as_u16(),
-        error: format!("{}{more}", refusal.error),
-        ..refusal
-    })
-}
-
-async fn whole(body: Body) -> Result<bytes::Bytes, Failure> {
-    let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let collected = collected.map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?;
-    Ok(collected.to_bytes())
-}
-
-/// What went wrong, and what made it so.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// The body that asks for an action.

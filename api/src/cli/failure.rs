@@ -43,7 +43,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.error)?;
-        for Detail { path, message } in &self.details {
+        // Most of them are in the text already.
+        let more = |detail: &&Detail| !self.error.contains(&detail.message);
+        for Detail { path, message } in self.details.iter().filter(more) {
             write!(f, "\n  {path}: {message}")?;
         }
         Ok(())
