@@ -85,3 +85,68 @@ fn with_key(jwt: Jwt, algorithms: &[JwtAlgorithm], file: &Path) -> Result<Jwt, S
         false => Err(refusal),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use serde_json::{Value, json};
+
+    use super::super::settings::Tokens;
+    use super::*;
+    use crate::auth::{Authenticate, Identity};
+
+    /// Whom the settings let in by the token of this algorithm, with this text as the file of its key.
+    async fn who(
+        name: &str,
+        key: &str,
+        algorithms: &[JwtAlgorithm],
+        audience: &str,
+    ) -> Result<Option<Identity>, String> {
+        let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+        std::fs::write(file.path(), key).map_err(|error| error.to_string())?;
+        let jwt = Tokens {
+            keys: vec![file.path().to_owned()],
+            algorithms: algorithms.to_vec(),
+            issuers: vec!["https://issuer.example".to_owned()],
+            audiences: vec![audience.to_owned()],
+            tenant_claim: "tenant".to_owned(),
+            projects_claim: "projects".to_owned(),
+            ..Tokens::default()
+        };
+        let settings = Settings {
+            jwt,
+            ..Settings::default()
+        };
+        let tokens = tokens(&settings)?.ok_or("no tokens are checked")?;
+        let token = fixtures()[name]["token"].as_str().unwrap_or_default().to_owned();
+        let call = Request::get("/")
+            .header("authorization", format!("Bearer {token}"))
+            .body(());
+        let (call, ()) = call.map_err(|error| error.to_string())?.into_parts();
+        Ok(tokens.authenticate(&call).await.ok())
+    }
+
+    fn fixtures() -> Value {
+        serde_json::from_str(include_str!("../../tests/auth/tokens.json")).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn a_key_counts_as_pem_and_in_a_key_set_for_the_algorithms_that_it_fits() {
+        let of = fixtures();
+        let pem = of["RS256"]["pem"].as_str().expect("PEM");
+        let set = json!({ "keys": [of["RS256"]["jwk"]] }).to_string();
+        let both = [JwtAlgorithm::ES256, JwtAlgorithm::RS256];
+        for key in [pem, &set] {
+            let ann = who("RS256", key, &both, "flowstate")
+                .await
+                .expect("a key")
+                .expect("ann");
+            assert_eq!((ann.tenant.as_str(), ann.user.as_str()), ("acme", "ann"));
+            assert!(ann.projects.contains("p1"), "{ann:?}");
+            assert_eq!(who("RS256", key, &both, "another").await, Ok(None));
+            assert!(who("RS256", key, &[JwtAlgorithm::ES256], "flowstate").await.is_err());
+        }
+        let refused = who("RS256", "{}", &both, "flowstate").await.expect_err("no key set");
+        assert!(refused.contains("key set"), "{refused}");
+    }
+}
