@@ -33,7 +33,9 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use flowstate_engine::FlowError;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::FlowStateBuilder;
 use args::{Args, Command};
@@ -75,11 +77,19 @@ where
         Err(error) => return args::refused(&error, &arguments),
     };
     let out = Output::new(args.json);
-    let done = prepared(args, &matches).and_then(|call| {
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Failure::Failed(format!("the runtime could not be started: {error}")))?;
-        let application: Application<'_> = Box::new(|builder| application(builder).map_err(Into::into));
-        let done = runtime.block_on(dispatch(call, application, &out));
+    let application: Application<'_> = Box::new(|builder| application(builder).map_err(Into::into));
+    let runtime = tokio::runtime::Runtime::new();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("the runtime could not be started: {error}")));
+    let done = runtime.and_then(|runtime| {
+        let done = runtime.block_on(async {
+            let told = diagnostics(std::env::var_os("RUST_LOG")).map_err(Failure::Usage)?;
+            let done = match prepared(args, &matches) {
+                Ok(call) => dispatch(call, application, &out).await,
+                Err(failure) => Err(failure),
+            };
+            told.close().await;
+            done
+        });
         // A read that hangs in the disk must not hold up the end of the process.
         runtime.shutdown_background();
         done
@@ -102,7 +112,6 @@ struct Call {
 
 /// Reads what was said besides the command itself.
 fn prepared(args: Args, matches: &clap::ArgMatches) -> Result<Call, Failure> {
-    diagnostics(std::env::var_os("RUST_LOG")).map_err(Failure::Usage)?;
     let command = args.command.unwrap_or(Command::Serve);
     let mut levels = vec![matches];
     while let Some((_, inner)) = levels.last().and_then(|matches| matches.subcommand()) {
@@ -149,17 +158,42 @@ async fn dispatch(call: Call, application: Application<'_>, out: &Output) -> Res
     .map(|()| ExitCode::SUCCESS)
 }
 
-/// Sends diagnostics to stderr; warnings and errors unless RUST_LOG says otherwise.
-fn diagnostics(rust_log: Option<OsString>) -> Result<(), String> {
+/// Where spans go besides stderr, if they go anywhere.
+#[derive(Default)]
+struct Told {
+    #[cfg(feature = "otel")]
+    spans: Option<crate::otel::Spans>,
+}
+
+impl Told {
+    /// Sends what is left.
+    async fn close(self) {
+        #[cfg(feature = "otel")]
+        if let Some(spans) = self.spans {
+            spans.close().await;
+        }
+    }
+}
+
+/// Sends diagnostics to stderr; warnings and errors unless RUST_LOG says otherwise. Built with the feature `otel`, also spans to the collector that
+/// `OTEL_EXPORTER_OTLP_ENDPOINT` names, if it names one.
+fn diagnostics(rust_log: Option<OsString>) -> Result<Told, String> {
     let directives = rust_log.filter(|value| !value.is_empty());
     let directives = directives.as_ref().map_or(Some("warn"), |value| value.to_str());
     let filter = directives
         .and_then(|directives| EnvFilter::try_new(directives).ok())
         .ok_or("RUST_LOG is not a filter such as \"info\" or \"flowstate=debug,warn\"")?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
-        .init();
-    Ok(())
+        .with_filter(filter);
+    let subscriber = tracing_subscriber::registry().with(lines);
+    #[cfg(feature = "otel")]
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty()) {
+        let spans = crate::otel::Spans::to(None).map_err(|error| error.to_string())?;
+        subscriber.with(spans.layer()).init();
+        return Ok(Told { spans: Some(spans) });
+    }
+    subscriber.init();
+    Ok(Told::default())
 }

@@ -413,7 +413,7 @@ async fn changes_that_are_not_possible_are_refused_with_their_status() {
         ),
         (&patch, "hidden/a/content", text.clone(), is(404, "resource_not_found")),
         (&patch, "notes/a/content", text.clone(), is(501, "scope_not_supported")),
-        (&patch, "files/readme.md", text.clone(), is(404, "route_not_found")),
+        (&patch, "files/readme.md", text.clone(), is(405, "method_not_allowed")),
         (&delete, "plan/a", Value::Null, is(400, "not_a_collection")),
         (&delete, "small/a/b", Value::Null, is(400, "invalid_topic")),
         (&delete, "known/a", Value::Null, is(403, "resource_not_granted")),

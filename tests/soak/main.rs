@@ -222,7 +222,7 @@ async fn clients_come_and_go_and_nothing_grows() {
         }
     };
     timeout(PATIENCE, closed).await.expect("no stream stays open");
-    let mib = |samples: &[u64]| samples.iter().sum::<u64>() / samples.len() as u64 >> 10;
+    let mib = |samples: &[u64]| (samples.iter().sum::<u64>() / samples.len() as u64) >> 10;
     let quarter = samples.len() / 4;
     let (before, after) = (mib(&samples[2 * quarter..3 * quarter]), mib(&samples[3 * quarter..]));
     println!("{done:?}; memory {before} MiB in the third quarter, {after} MiB in the last; KiB: {samples:?}");

@@ -132,7 +132,9 @@ pub(crate) async fn write(
 ) -> Result<Response, ApiError> {
     let topic = match Tail::of(uri.path(), &rest) {
         Tail::ContentOf => rest.strip_suffix("/content").unwrap_or_default().to_owned(),
-        Tail::Content | Tail::Topic => return Ok(not_allowed(Method::PATCH, uri.path())),
+        // A resource's, which clients don't write; a collection says that it has no such instance.
+        Tail::Content => String::new(),
+        Tail::Topic => return Ok(not_allowed(Method::PATCH, uri.path())),
     };
     let JsonObject(fields) = JsonObject::from_request(request, &()).await?;
     let content = content_of(fields).map_err(ApiError::Fields)?;
@@ -143,21 +145,17 @@ pub(crate) async fn write(
     Ok(Json(ChangedAnswer { resource, topic }).into_response())
 }
 
-/// DELETE /api/flows/sessions/{session}/resources/{resource}/{topic}
+/// DELETE /api/flows/sessions/{session}/resources/{resource}/{topic}. Everything behind the resource is the topic: only instances are deleted.
 pub(crate) async fn delete(
     State(api): State<Api>,
     caller: Caller,
-    OriginalUri(uri): OriginalUri,
     Segments((session, resource, topic)): Segments<(String, String, String)>,
-) -> Result<Response, ApiError> {
-    if !matches!(Tail::of(uri.path(), &topic), Tail::Topic) {
-        return Ok(not_allowed(Method::DELETE, uri.path()));
-    }
+) -> Result<Json<ChangedAnswer>, ApiError> {
     let deleted = api
         .engine
         .delete_resource(&caller.principal, &session, &resource, &topic);
     deleted.await?;
-    Ok(Json(ChangedAnswer { resource, topic }).into_response())
+    Ok(Json(ChangedAnswer { resource, topic }))
 }
 
 /// What follows the resource in a path.
@@ -182,8 +180,7 @@ impl Tail {
 
     fn allowed(&self) -> &'static str {
         match self {
-            Self::Content => "GET,HEAD",
-            Self::ContentOf => "GET,HEAD,PATCH",
+            Self::Content | Self::ContentOf => "GET,HEAD,PATCH,DELETE",
             Self::Topic => "GET,HEAD,DELETE",
         }
     }
