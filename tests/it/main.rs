@@ -4,7 +4,6 @@ mod bad_input;
 mod conversation;
 mod exports;
 mod failures;
-mod otel;
 mod real_server;
 mod resources;
 mod resume;

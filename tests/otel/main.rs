@@ -1,4 +1,4 @@
-//! Spans as a collector receives them. Alone in what it exports: the subscriber is of this test's thread.
+//! Spans as a collector receives them. Alone in its process: what is listened for is the process's.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ async fn calls_runs_and_models_are_one_trace() {
     let (address, received) = collector().await;
     let spans = flowstate::otel::Spans::to(Some(&address)).expect("an exporter");
     let subscriber = tracing_subscriber::registry().with(spans.layer());
-    let listening = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
     let chat = flow("hello-chat")
         .action(
             "chat",
@@ -81,7 +81,6 @@ async fn calls_runs_and_models_are_one_trace() {
     stream(&router, "r", "", &[]).await;
     call(&router, get_request("/api/flows", &[])).await;
     server.dispose().await;
-    drop(listening);
     spans.close().await;
 
     let received = received.lock().clone();
