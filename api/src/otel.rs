@@ -35,6 +35,8 @@ use tracing_subscriber::registry::LookupSpan;
 /// Longest time that a connection to the collector may take, and that one batch may.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const EXPORT_WITHIN: Duration = Duration::from_secs(10);
+/// As much of a collector's answer as is looked at, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Longest time that what is left may take at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The service's name, unless `OTEL_SERVICE_NAME` says another.
@@ -117,13 +119,21 @@ impl HttpClient for Sender {
         Self: 'b,
     {
         let client = self.client.clone();
-        let sent = self.runtime.spawn(async move {
-            let answer = client.execute(request.try_into()?).await?;
+        let send = async move {
+            let mut answer = client.execute(request.try_into()?).await?;
             let status = answer.status();
-            let mut response = Response::new(answer.bytes().await?);
+            let mut body = Vec::new();
+            while let Some(chunk) = answer.chunk().await?
+                && body.len() <= ANSWER_BYTES_MAX
+            {
+                body.extend_from_slice(&chunk);
+            }
+            let mut response = Response::new(Bytes::from(body));
             *response.status_mut() = status;
             Ok(response)
-        });
-        Box::pin(async move { sent.await.map_err(HttpError::from)? })
+        };
+        // The exporter's own time only says when it gives up trying again.
+        let sent = self.runtime.spawn(tokio::time::timeout(EXPORT_WITHIN, send));
+        Box::pin(async move { sent.await.map_err(HttpError::from)?.map_err(HttpError::from)? })
     }
 }

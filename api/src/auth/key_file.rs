@@ -106,41 +106,56 @@ pub(crate) fn edit<T>(
     let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
     flock(&folder, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
     let is_there = match fs::metadata(&place) {
-        Ok(_) => true,
-        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Ok(metadata) => Some(metadata),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
     };
-    let before = if is_there { read(&place)?.keys } else { Vec::new() };
+    let before = if is_there.is_some() {
+        read(&place)?.keys
+    } else {
+        Vec::new()
+    };
     let mut keys = before.clone();
     let done = change(&mut keys)?;
     if keys != before {
         known(keys.clone())?;
-        replace(&place, &folder, &Contents { keys }).map_err(failed)?;
+        let owner = is_there.as_ref().map(|before| (before.uid(), before.gid()));
+        replace(&place, &folder, &Contents { keys }, owner).map_err(failed)?;
     }
     Ok(done)
 }
 
-/// Durable on return.
-fn replace(place: &Path, folder: &File, contents: &Contents) -> io::Result<()> {
+/// Durable on return. Who may read the file before may read it then: a server reads it again while it runs.
+fn replace(place: &Path, folder: &File, contents: &Contents, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut name = place.file_name().unwrap_or_default().to_owned();
     name.push(format!(".partial-{}", std::process::id()));
     let beside: PathBuf = place.with_file_name(name);
     let mut text = serde_json::to_vec_pretty(contents)?;
     text.push(b'\n');
-    let mut options = OpenOptions::new();
-    let written = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside);
-    let written = written.and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()));
+    let written = write_new(&beside, &text, owner);
     let renamed = written.and_then(|()| fs::rename(&beside, place));
     if renamed.is_err() {
         // Nothing of it is of use, and the error is told.
         let _ = fs::remove_file(&beside);
     }
     renamed.and_then(|()| folder.sync_all())
+}
+
+/// Writes a file that is not there yet; what an earlier process of this number left goes first. Of `owner`, if it is given.
+fn write_new(path: &Path, text: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    if let Some((user, group)) = owner {
+        let now = file.metadata()?;
+        if (now.uid(), now.gid()) != (user, group) {
+            std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+        }
+    }
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 fn wrong(path: &Path, reason: String) -> ApiKeyError {

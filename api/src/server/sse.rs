@@ -40,6 +40,13 @@ impl Records {
             Self::Session(records) => records.page().await,
         }
     }
+
+    async fn present(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
+        match self {
+            Self::Request(records) => records.present().await,
+            Self::Session(records) => records.present().await,
+        }
+    }
 }
 
 /// What a stream opens with, before its records: a session as it is, and where its records go on.
@@ -158,10 +165,14 @@ pub(crate) async fn poll(
     let until = Instant::now() + wait;
     let mut is_done = false;
     while frames.bytes.is_empty() && !is_done && !stopping.is_cancelled() {
-        let page = tokio::select! {
-            page = records.page() => page?,
-            () = tokio::time::sleep_until(until) => break,
-            () = stopping.cancelled() => break,
+        // What is there is given however little time there is.
+        let page = match records.present().await? {
+            Some(page) => page,
+            None => tokio::select! {
+                page = records.page() => page?,
+                () = tokio::time::sleep_until(until) => break,
+                () = stopping.cancelled() => break,
+            },
         };
         match frames.push(&mut page.into_iter()).await {
             Ok(end) => is_done = end == End::Terminal,

@@ -56,6 +56,29 @@ async fn what_is_left_of_a_trimmed_session_is_shown() {
         (200, Some(2)),
         "{listed}"
     );
+    // In the middle of an item: its end says all of it.
+    let mut ends = polled["events"].as_array().expect("events").iter();
+    let end = ends.rfind(|event| event["event"] == "item.done").expect("an end")["id"].clone();
+    let end: u64 = end
+        .as_str()
+        .and_then(|id| id.strip_prefix("s:")?.parse().ok())
+        .expect("a position");
+    engine
+        .log()
+        .trim(stream, Trim::Before(end))
+        .await
+        .expect("it is trimmed");
+    let (_, bytes) = read(
+        session_stream(&router, "?bootstrap=true", &[]).await,
+        holds("item.done", 2),
+    )
+    .await;
+    let shown = frames(&bytes);
+    assert_eq!(
+        (&shown[0].1["type"], &shown[1].1["type"]),
+        (&json!("item.added"), &json!("item.done"))
+    );
+    assert!(String::from_utf8_lossy(&bytes).contains("you said two"), "{shown:?}");
     post(&router, "say", "s", "three", json!("more")).await;
     let last = events(&router, "three").await;
     assert_eq!(last.last().expect("its end").1["type"], "request.completed");

@@ -35,15 +35,19 @@ impl Engine {
         let oldest = log.oldest(stream).await?;
         // Of items that were added meanwhile nothing is told; those that were completed meanwhile were open.
         let (completed, open) = items::read(log, stream, |items| {
-            let shown = items
-                .entries()
-                .iter()
-                .filter(|entry| entry.client && !entry.transient && (oldest..=position).contains(&entry.added));
+            let shown = items.entries().iter().filter(|entry| {
+                entry.client
+                    && !entry.transient
+                    && entry.added <= position
+                    && entry.added.max(entry.completed) >= oldest
+            });
             let (completed, open): (Vec<_>, Vec<_>) =
                 shown.partition(|entry| (1..=position).contains(&entry.completed));
             let completed: VecDeque<(u64, u64)> =
                 completed.iter().map(|entry| (entry.added, entry.completed)).collect();
-            (completed, open.into_iter().cloned().collect::<Vec<ItemEntry>>())
+            // Of what is open, and was trimmed in part, it can't be told what there is.
+            let open = open.into_iter().filter(|entry| entry.added >= oldest);
+            (completed, open.cloned().collect::<Vec<ItemEntry>>())
         })
         .await?;
         let running = requests::read(log, stream, |requests| {
@@ -79,9 +83,11 @@ impl Prefix {
             return Ok((!open.is_empty()).then(|| open.into_values().collect()));
         }
         let places: Vec<(u64, u64)> = self.completed.drain(..some).collect();
+        let oldest = self.engine.log().oldest(self.stream).await?;
+        // Of an item whose first record was trimmed the last one says everything.
         let positions: Vec<u64> = places
             .iter()
-            .flat_map(|(added, completed)| [*added, *completed])
+            .flat_map(|(added, completed)| [if *added < oldest { *completed } else { *added }, *completed])
             .collect();
         let records = self.engine.log().read_positions(self.stream, &positions).await?;
         let mut facts = Vec::with_capacity(records.len());

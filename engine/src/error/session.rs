@@ -2,7 +2,7 @@
 
 use flowstate_log::error::{AppendError, ReadError, Remedy, RetentionError, ViewError};
 
-use super::{CancelError, Problem, QueryError, SubmitError, list};
+use super::{CancelError, Problem, QueryError, RecordError, SubmitError, list};
 use crate::projection::RequestStatus;
 
 /// Why a session was not made, changed or deleted.
@@ -61,6 +61,10 @@ impl From<CancelError> for SessionError {
     fn from(error: CancelError) -> Self {
         match error {
             CancelError::Query(error) => Self::Query(error),
+            // Somebody else deleted it meanwhile.
+            CancelError::Record(RecordError::Append(AppendError::UnknownStream(stream))) => {
+                Self::Query(ReadError::UnknownStream(stream).into())
+            }
             error => Self::Unavailable {
                 message: error.to_string(),
                 remedy: Remedy::Retry,

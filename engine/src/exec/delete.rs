@@ -28,6 +28,7 @@ pub(crate) async fn delete(core: &Arc<Core>, stream: StreamId, session: &str) ->
         if core.closing.is_cancelled() {
             return Err(QueryError::from(ReadError::Closed).into());
         }
+        while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
     let closed = || Err(QueryError::from(ReadError::Closed).into());

@@ -18,13 +18,18 @@ impl Follow {
     /// beyond the cursor.
     pub async fn page(&mut self) -> Result<Vec<Record>, ReadError> {
         loop {
-            let records = self.verbs.read(self.stream, self.next, usize::MAX).await?;
-            if !records.is_empty() {
-                self.next += records.len() as u64;
+            if let Some(records) = self.present().await? {
                 return Ok(records);
             }
             self.verbs.wait(self.stream, self.next).await?;
         }
+    }
+
+    /// The next records that are there now; `None` at the tail. Cancel-safe.
+    pub async fn present(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
+        let records = self.verbs.read(self.stream, self.next, usize::MAX).await?;
+        self.next += records.len() as u64;
+        Ok((!records.is_empty()).then_some(records))
     }
 }
 
@@ -42,6 +47,21 @@ impl FollowSub {
     /// The next records of the sub-stream, at least one; waits at the tail. Records of others are skipped. Cancel-safe.
     pub async fn page(&mut self) -> Result<Vec<Record>, ReadError> {
         loop {
+            match self.read().await? {
+                Ok(records) => return Ok(records),
+                Err(tail) => self.verbs.wait(self.stream, tail + 1).await?,
+            }
+        }
+    }
+
+    /// The next records that are there now; `None` at the tail. Cancel-safe.
+    pub async fn present(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
+        Ok(self.read().await?.ok())
+    }
+
+    /// The next records, or where the tail is at which there are none.
+    async fn read(&mut self) -> Result<Result<Vec<Record>, u64>, ReadError> {
+        loop {
             let page = self
                 .verbs
                 .read_sub(self.stream, self.sub, self.after, self.next)
@@ -50,10 +70,10 @@ impl FollowSub {
             self.visited += page.visited;
             if let Some((_, number)) = page.records.last().and_then(|record| record.sub) {
                 self.after = number;
-                return Ok(page.records);
+                return Ok(Ok(page.records));
             }
             if page.visited == 0 {
-                self.verbs.wait(self.stream, page.tail + 1).await?;
+                return Ok(Err(page.tail));
             }
         }
     }
