@@ -12,6 +12,7 @@ mod events;
 mod failure;
 mod file;
 mod hello_chat;
+mod input;
 mod keys;
 mod log;
 mod output;
@@ -22,6 +23,7 @@ mod settings;
 mod shown;
 mod start;
 mod tail;
+mod terminal;
 mod time;
 
 pub use hello_chat::hello_chat;
@@ -176,7 +178,7 @@ impl Told {
 }
 
 /// Sends diagnostics to stderr; warnings and errors unless RUST_LOG says otherwise. Built with the feature `otel`, also spans to the collector that
-/// `OTEL_EXPORTER_OTLP_ENDPOINT` names, if it names one.
+/// `OTEL_EXPORTER_OTLP_ENDPOINT` names, if it names one. Where an application has said already where they go, that counts.
 fn diagnostics(rust_log: Option<OsString>) -> Result<Told, String> {
     let directives = rust_log.filter(|value| !value.is_empty());
     let directives = directives.as_ref().map_or(Some("warn"), |value| value.to_str());
@@ -191,9 +193,12 @@ fn diagnostics(rust_log: Option<OsString>) -> Result<Told, String> {
     #[cfg(feature = "otel")]
     if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty()) {
         let spans = crate::otel::Spans::to(None).map_err(|error| error.to_string())?;
-        subscriber.with(spans.layer()).init();
-        return Ok(Told { spans: Some(spans) });
+        let is_ours = subscriber.with(spans.layer()).try_init().is_ok();
+        return Ok(Told {
+            spans: is_ours.then_some(spans),
+        });
     }
-    subscriber.init();
+    // An application's own subscriber stays.
+    let _ = subscriber.try_init();
     Ok(Told::default())
 }

@@ -1,6 +1,7 @@
 //! Settings: who says what, where it is shown, and that it counts.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use flowstate_tests::http::client;
 use serde_json::{Value, json};
@@ -122,7 +123,7 @@ fn what_is_no_setting_is_refused_by_every_command_that_reads_them() {
         (&checked["ok"], &checked["flows"][0]),
         (&json!(true), &json!("work/default"))
     );
-    let exposed = ran(&data, &["config", "check", "--listen", "0.0.0.0:4400"]).with(1);
+    let exposed = ran(&data, &["config", "check", "--listen", "0.0.0.0:4400"]).with(2);
     assert!(exposed.stderr.contains("--api-keys"), "{}", exposed.stderr);
     assert!(!data.exists(), "nothing was opened");
 }
@@ -133,17 +134,19 @@ async fn a_server_takes_its_settings_and_says_where_it_is_in_json() {
     let (data, secret) = (folder.path().join("data"), folder.path().join("secret"));
     std::fs::write(&secret, SECRET).expect("written");
     let tokens = ["--jwt-key", text(&secret), "--jwt-algorithm", "HS256"];
-    let open = ran(&data, &[&["serve", "--listen", "127.0.0.1:0"], &tokens[..]].concat()).with(1);
+    let open = ran(&data, &[&["serve", "--listen", "127.0.0.1:0"], &tokens[..]].concat()).with(2);
     assert!(open.stderr.contains("chmod 600"), "{}", open.stderr);
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("permissions");
-    let no_algorithm = ran(&data, &["config", "check", "--jwt-key", text(&secret)]).with(1);
+    let no_algorithm = ran(&data, &["config", "check", "--jwt-key", text(&secret)]).with(2);
     assert!(
         no_algorithm.stderr.contains("--jwt-algorithm"),
         "{}",
         no_algorithm.stderr
     );
-    let no_key = ran(&data, &["config", "check", "--jwt-issuer", "me"]).with(1);
+    let no_key = ran(&data, &["config", "check", "--jwt-issuer", "me"]).with(2);
     assert!(no_key.stderr.contains("--jwt-key"), "{}", no_key.stderr);
+    let no_keys = ran(&data, &["config", "check", "--api-keys", "nowhere.json"]).with(2);
+    assert!(no_keys.stderr.contains("--api-keys"), "{}", no_keys.stderr);
 
     let serve = [
         "serve",
@@ -192,4 +195,52 @@ fn words_are_completed_in_each_shell() {
         assert!(script.contains(part) && script.contains("trace-access"), "{shell}");
     }
     ran(&folder.path().join("data"), &["completions", "tcsh"]).with(2);
+}
+
+/// The command of an application that keeps everything in a folder of its own, and has diagnostics of its own.
+fn of_own(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut command = prepared(&folder.join("data"), arguments);
+    let command = command
+        .env_remove("FLOWSTATE_DATA_DIR")
+        .env("OWN_STORE", folder.join("own"))
+        .env("OWN_SUBSCRIBER", "yes");
+    Ran::of(command.output().expect("the binary starts"))
+}
+
+#[test]
+fn an_application_may_have_a_store_and_a_subscriber_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let many = ["run", "work", "many", "--input", "3", "--session", "s"];
+    let run = of_own(folder.path(), &many).with(0);
+    assert_eq!(of_own(folder.path(), &["sessions", "--json"]).with(0).json()["id"], "s");
+    let told = of_own(folder.path(), &["tail", "s", "--json"]).with(0);
+    assert_eq!(told.lines(), run.lines());
+    for memory in [&["--memory"][..], &["--store", "memory"]] {
+        let refused = of_own(folder.path(), &[&many[..], memory].concat()).with(2);
+        assert!(refused.stderr.contains(memory[0]), "{}", refused.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    for arguments in [
+        &["completions", "bash"][..],
+        &["config", "show"],
+        &["config", "show", "--json"],
+        &["run", "work", "many", "--input", "3", "--memory", "--json"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let output = prepared(&data, arguments).stdout(full.expect("the device")).output();
+        let failed = Ran::of(output.expect("the binary starts")).with(1);
+        assert!(failed.stderr.contains("stdout"), "{arguments:?}: {}", failed.stderr);
+
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = prepared(&data, arguments).stdout(writer).output();
+        let gone = Ran::of(output.expect("the binary starts"));
+        assert_eq!(gone.stderr, "", "{arguments:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::json;
 
-use super::{prepared, ran, serve, text};
+use super::{Ran, prepared, ran, serve, text};
 
 #[test]
 fn a_key_is_shown_once_and_lets_its_user_in_until_it_is_removed() {
@@ -76,7 +76,7 @@ fn a_key_is_shown_once_and_lets_its_user_in_until_it_is_removed() {
     assert_eq!(refused.failure()["code"], "unauthenticated", "{}", refused.stderr);
     let let_in = |variable: &str, arguments: &[&str]| {
         let mut command = prepared(&data, arguments);
-        super::Ran::of(command.env(variable, key).output().expect("the binary starts"))
+        Ran::of(command.env(variable, key).output().expect("the binary starts"))
     };
     let_in("FLOWSTATE_API_KEY", &chat).with(0);
     let other = [&chat[..], &["--api-key-env", "ANNS_KEY"]].concat();
@@ -121,4 +121,18 @@ fn a_file_that_others_can_read_is_left_alone() {
     ] {
         ran(&data, wrong).with(2);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_that_could_not_be_shown_is_not_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (data, file) = (folder.path().join("data"), folder.path().join("keys.json"));
+    let new = ["keys", "new", "--name", "n", "--user", "u", "--file", text(&file)];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = prepared(&data, &new).stdout(full.expect("the device")).output();
+    let failed = Ran::of(output.expect("the binary starts")).with(1);
+    assert!(failed.stderr.contains("could not be shown"), "{}", failed.stderr);
+    assert_eq!(ran(&data, &["keys", "list", "--file", text(&file)]).with(0).stdout, "");
+    ran(&data, &new).with(0);
 }

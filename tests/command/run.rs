@@ -82,7 +82,7 @@ fn people_read_what_is_said_on_stdout_and_what_is_done_on_stderr() {
     let told = ran(&data, &tell).with(0);
     // What a terminal would obey is no part of it.
     assert_eq!(told.stdout, "Hello, Ann\u{fffd}[2J!\n");
-    assert_eq!(told.stderr, "[looking]\n[find({\"what\":1})]\n[completed (r)]\n");
+    assert_eq!(told.stderr, "[looking around]\n[find({\"what\":1})]\n[completed (r)]\n");
     assert!(!data.exists(), "memory keeps nothing");
 
     let chat = ran(&data, &[&HELLO[..], &["--text", "--memory", "--user", "ann"]].concat()).with(0);
@@ -107,6 +107,11 @@ fn an_input_comes_from_the_line_a_file_or_stdin() {
     assert!(said(r#"{"name": "line"}"#, "").starts_with("Hello, line"));
     assert!(said(&format!("@{}", text(&file)), "").starts_with("Hello, file"));
     assert!(said("-", r#"{"name": "stdin"}"#).starts_with("Hello, stdin"));
+    let large = std::fs::File::create(&file).and_then(|file| file.set_len((64 << 20) + 1));
+    large.expect("a large file");
+    let input = format!("@{}", text(&file));
+    let refused = ran(&data, &["run", "work", "tell", "--memory", "--input", &input]).with(2);
+    assert!(refused.stderr.contains("64 MiB"), "{}", refused.stderr);
 }
 
 #[test]
@@ -246,8 +251,9 @@ fn what_a_killed_process_left_open_stays_so_for_a_server() {
     assert_eq!(shown["requests"][0]["status"], "interrupted", "{shown}");
 }
 
-/// A server that accepts a request and never tells how it ends, even if it is asked to stop it. Its lines say what it was asked.
-fn silent() -> (String, std::sync::mpsc::Receiver<String>) {
+/// A server that accepts a request and never tells how it ends, even if it is asked to stop it. If it `breaks` off the stream, it does not
+/// answer who asks for it again. Its lines say what it was asked.
+fn silent(breaks: bool) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (asked, asks) = std::sync::mpsc::channel();
@@ -258,13 +264,18 @@ fn silent() -> (String, std::sync::mpsc::Receiver<String>) {
             let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
             let mut line = String::new();
             reader.read_line(&mut line).expect("a line");
+            let is_action = line.contains("/actions/");
             let answer = match line.contains("/abort") {
                 true => "HTTP/1.1 204 No Content\r\n\r\n",
-                false => {
-                    "HTTP/1.1 200 OK\r\nx-request-id: r\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"type\":\"request.created\"}\n\n"
+                false if is_action => {
+                    "HTTP/1.1 200 OK\r\nx-request-id: header\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"type\":\"request.created\",\"requestId\":\"r\"}\n\n"
                 }
+                false => "",
             };
             stream.write_all(answer.as_bytes()).expect("written");
+            if breaks && is_action {
+                stream.shutdown(std::net::Shutdown::Write).expect("shut");
+            }
             open.push((stream, reader));
             if asked.send(line).is_err() {
                 return;
@@ -274,10 +285,10 @@ fn silent() -> (String, std::sync::mpsc::Receiver<String>) {
     (url, asks)
 }
 
-#[test]
-fn a_second_interrupt_leaves_at_once() {
+/// Runs an action of that server, and interrupts it twice when it was asked what these lines begin with.
+fn interrupted_twice(breaks: bool, asked: &[&str]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (url, asks) = silent();
+    let (url, asks) = silent(breaks);
     let arguments = ["run", "work", "wait", "--json", "--url", &url];
     let mut child = prepared(&folder.path().join("data"), &arguments)
         .spawn()
@@ -290,14 +301,15 @@ fn a_second_interrupt_leaves_at_once() {
             .expect("a line")
             .contains("request.created")
     );
+    let is_asked = |line: &str| {
+        let call = asks.recv_timeout(flowstate_tests::http::PATIENCE).expect("a call");
+        assert!(call.starts_with(line), "{call}");
+    };
+    for line in asked.iter().copied() {
+        is_asked(line);
+    }
     signal(&child, "INT");
-    let patience = flowstate_tests::http::PATIENCE;
-    let calls = [asks.recv_timeout(patience), asks.recv_timeout(patience)].map(|call| call.expect("a call"));
-    assert!(calls[0].starts_with("POST /api/flows/work/actions/wait "), "{calls:?}");
-    assert!(
-        calls[1].starts_with("POST /api/flows/work/requests/r/abort "),
-        "{calls:?}"
-    );
+    is_asked("POST /api/flows/work/requests/r/abort ");
     signal(&child, "INT");
     let ended = Ran::of(child.wait_with_output().expect("it ends")).with(130);
     assert!(
@@ -307,4 +319,39 @@ fn a_second_interrupt_leaves_at_once() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once() {
+    interrupted_twice(false, &["POST /api/flows/work/actions/wait "]);
+}
+
+#[test]
+fn a_stream_that_is_asked_for_again_can_be_interrupted() {
+    let again = "GET /api/flows/work/requests/r/stream ";
+    interrupted_twice(true, &["POST /api/flows/work/actions/wait ", again]);
+}
+
+#[test]
+fn what_a_server_says_is_no_command_to_a_terminal() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+        reader.read_line(&mut line).expect("a line");
+        let body = r#"{"error": "no\u001b[2J\u009b such thing"}"#;
+        let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).expect("written");
+        // Until the other side has all of it.
+        let _ = reader.lines().count();
+    });
+    let refused = ran(
+        &folder.path().join("data"),
+        &["run", "work", "wait", "--text", "--url", &url],
+    )
+    .with(2);
+    assert_eq!(refused.stderr, "flowstate: no\u{fffd}[2J\u{fffd} such thing\n");
 }

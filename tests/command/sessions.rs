@@ -1,10 +1,11 @@
 //! `sessions` and `tail`: the same beside a server as on a folder that nobody has open.
 
 use std::io::{BufRead, BufReader};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{prepared, ran, serve};
+use super::{Ran, prepared, ran, serve};
 
 /// Chats in a session.
 fn chat(folder: &std::path::Path, user: &str, session: &str, request: &str, more: &[&str]) {
@@ -109,6 +110,32 @@ fn a_session_is_told_from_any_position_and_a_request_from_any_number() {
     }
     ran(&data, &["tail"]).with(2);
     ran(&data, &["tail", "s", "--follow"]).with(2);
+}
+
+#[test]
+fn a_session_of_more_than_a_thousand_events_is_told_whole_without_waiting() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    let mut told = Vec::new();
+    for request in ["r1", "r2", "r3"] {
+        let many = ["run", "work", "many", "--input", "400", "--session", "s", "--json"];
+        let ran = ran(&data, &[&many[..], &["--request", request]].concat()).with(0);
+        told.extend(ran.lines());
+    }
+    assert!(told.len() > 1_000, "{}", told.len());
+    let whole = |place: &[&str]| {
+        let (sender, ended) = std::sync::mpsc::channel();
+        let mut command = prepared(&data, &[&["tail", "s", "--json"], place].concat());
+        std::thread::spawn(move || sender.send(command.output()));
+        // Less than a poll may wait.
+        let output = ended.recv_timeout(Duration::from_secs(20)).expect("it ends");
+        Ran::of(output.expect("the binary starts")).with(0).lines()
+    };
+    let here = whole(&[]);
+    assert!(here == told, "{} of {}", here.len(), told.len());
+    let server = serve(&data, &[]);
+    let there = whole(&["--url", &server.url]);
+    assert!(there == told, "{} of {}", there.len(), told.len());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod answer;
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +19,11 @@ use super::settings::{Origin, Settings, StoreKind};
 use super::start::{self, Application, StartError};
 use crate::FlowState;
 use crate::server::caller::Caller;
+
+/// Longest time that a connection to a server may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Longest time that a server may say nothing: it is silent for 25 s at most.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Whom to ask.
 #[derive(Debug, clap::Args)]
@@ -83,16 +89,20 @@ impl Client {
             return Self::of_server(url, &place.api_key_env);
         }
         let caller = place.identity.as_deref().map(caller).transpose()?;
-        if folder == Folder::MustExist {
-            look_for(&settings)?;
-        }
         // Neither is for a process that ends soon.
         settings.resume = false;
         settings.api_keys = None;
         settings.jwt = Default::default();
-        let own: Application<'_> =
-            Box::new(|builder| Ok(application(builder)?.leave_open_requests().without_authentication()));
+        let mut has_store = false;
+        let own: Application<'_> = Box::new(|builder| {
+            let builder = application(builder)?;
+            has_store = builder.has_store();
+            Ok(builder.leave_open_requests().without_authentication())
+        });
         let app = start::build(&settings, own)?;
+        if folder == Folder::MustExist && !has_store {
+            look_for(&settings)?;
+        }
         app.ready()
             .await
             .map_err(|error| match start::explained(error, &settings.data_dir) {
@@ -121,6 +131,8 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
             .user_agent(concat!("flowstate/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WITHIN)
+            .read_timeout(READ_WITHIN)
             .redirect(reqwest::redirect::Policy::none());
         let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let is_here = host == "localhost"

@@ -1,11 +1,10 @@
 //! `flowstate completions <shell>`: what a shell completes words with.
 
-use std::io::{Write, stdout};
-
 use clap_complete::Shell;
 
 use super::args;
 use super::failure::Failure;
+use super::terminal;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -20,7 +19,7 @@ pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let name = own_name().unwrap_or_else(|| command.get_name().to_owned());
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
-    stdout().lock().write_all(&script).map_err(|_| Failure::NobodyReads)
+    terminal::print(&script)
 }
 
 /// What the program is called: an application has another name.

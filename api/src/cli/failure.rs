@@ -80,7 +80,7 @@ pub(super) enum Failure {
     /// It could not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Who read the output has gone.
+    /// Who read the output has gone. Nothing is said of it.
     #[error("nobody reads the output")]
     NobodyReads,
 }
@@ -90,6 +90,9 @@ impl Failure {
         ExitCode::from(match self {
             Self::NobodyReads => 0,
             Self::Start(StartError::FolderInUse(_)) | Self::Locked(_) | Self::Served(_) => 3,
+            Self::Start(
+                StartError::Exposed(_) | StartError::ApiKeys(_) | StartError::Jwt(_) | StartError::OwnProfiles(_),
+            ) => 2,
             Self::Found(_) | Self::Failed(_) | Self::Start(_) => 1,
             Self::Usage(_) => 2,
             Self::Refused(refusal) => refusal.exit_code(),
@@ -108,6 +111,14 @@ impl Failure {
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::Failed(format!("{what} failed: {error}"))
+    }
+
+    /// What could not be written to stdout.
+    pub(super) fn unwritten(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            _ => Self::Failed(format!("writing to stdout failed: {error}")),
+        }
     }
 }
 

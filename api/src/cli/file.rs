@@ -40,14 +40,14 @@ impl Target {
     /// All of it is written.
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self {
-            Self::Stdout(mut out) => out.flush().map_err(|_| Failure::NobodyReads),
+            Self::Stdout(mut out) => out.flush().map_err(Failure::unwritten),
             Self::File(file) => file.finish(),
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
-            Self::Stdout(out) => out.write_all(bytes).map_err(|_| Failure::NobodyReads),
+            Self::Stdout(out) => out.write_all(bytes).map_err(Failure::unwritten),
             Self::File(file) => file.write(bytes),
         }
     }

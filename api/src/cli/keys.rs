@@ -76,15 +76,26 @@ fn new(file: &Path, args: NewArgs, out: &Output) -> Result<(), Failure> {
         is_operator: args.operator,
         ..identity
     };
-    let text = edit_key_file(file, |keys| {
+    let made = edit_key_file(file, |keys| {
         let (key, text) = ApiKey::generate(&*args.name, &identity)?;
-        keys.push(key);
-        Ok(text)
+        keys.push(key.clone());
+        Ok((key, text))
     });
-    let text = text.map_err(failure)?;
-    out.say(&json!({ "key": text, "name": args.name, "file": file }), || {
+    let (key, text) = made.map_err(failure)?;
+    let shown = out.say(&json!({ "key": text, "name": args.name, "file": file }), || {
         text.clone()
-    })?;
+    });
+    if let Err(reason) = shown {
+        // Nobody has it.
+        let taken_back = edit_key_file(file, |keys| {
+            keys.retain(|other| *other != key);
+            Ok(())
+        });
+        return Err(Failure::Failed(match taken_back {
+            Ok(()) => format!("the key could not be shown, and was taken back: {reason}"),
+            Err(error) => format!("the key could not be shown ({reason}); remove it, which failed: {error}"),
+        }));
+    }
     if !out.is_json() {
         out.note(&format!(
             "this is {:?}; it is shown once, and {} has its digest",

@@ -6,9 +6,10 @@ use std::time::Duration;
 use flowstate_log::folder::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::terminal::{self, plain};
 
 /// How to say it.
 pub(super) struct Output {
@@ -27,32 +28,36 @@ impl Output {
     /// One result: as one line of JSON, or as this text.
     pub(super) fn say(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         let mut line = match self.json {
-            true => serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?,
+            true => {
+                let line = serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?;
+                terminal::json(line, &stdout())
+            }
             false => text(),
         };
         if !line.ends_with('\n') {
             line.push('\n');
         }
-        let mut out = stdout().lock();
-        out.write_all(line.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|_| Failure::NobodyReads)
+        terminal::print(line.as_bytes())
     }
 
     /// Something to know that is no result.
     pub(super) fn note(&self, text: &str) {
-        // That nobody reads stderr is no reason to stop.
-        let _ = match self.json {
-            true => writeln!(stderr(), "{}", json!({ "note": text })),
-            false => writeln!(stderr(), "flowstate: {text}"),
-        };
+        self.tell(&json!({ "note": text }), text);
     }
 
     pub(super) fn fail(&self, failure: &Failure) {
-        let _ = match self.json {
-            true => writeln!(stderr(), "{}", failure.json()),
-            false => writeln!(stderr(), "flowstate: {failure}"),
+        if !matches!(failure, Failure::NobodyReads) {
+            self.tell(&failure.json(), &failure.to_string());
+        }
+    }
+
+    fn tell(&self, value: &Value, text: &str) {
+        let line = match self.json {
+            true => terminal::json(value.to_string(), &stderr()),
+            false => format!("flowstate: {}", plain(text)),
         };
+        // That nobody reads stderr is no reason to stop.
+        let _ = writeln!(stderr(), "{line}");
     }
 
     /// A bar for something long; shown on a terminal only, and not beside JSON.

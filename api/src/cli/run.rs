@@ -1,24 +1,22 @@
 //! `flowstate run <flow> <action>`: one request, from its input to its last event.
 
-use std::io::{IsTerminal, Read, stdin, stdout};
+use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Method, Response};
+use axum::http::Method;
 use serde_json::Value;
 
 use super::client::{Client, Folder, Where, asked, segment};
 use super::events::{Event, Events};
 use super::failure::Failure;
+use super::input::input;
 use super::output::Output;
-use super::settings::{Settings, StoreKind};
+use super::settings::{Origin, Settings, StoreKind};
 use super::shown::{Form, Shown};
 use super::start::{Application, StartError};
 use crate::signals::Signals;
 
-/// Largest input.
-const INPUT_BYTES_MAX: u64 = 64 << 20;
 /// How often a stream that broke off is asked for again without having told anything meanwhile.
 const TRIES_MAX: u32 = 5;
 /// How long to wait before that.
@@ -75,11 +73,13 @@ pub(super) async fn run(
     application: Application<'_>,
     out: &Output,
 ) -> Result<ExitCode, Failure> {
-    let mut signals = Signals::receive().map_err(StartError::Signals)?;
     if args.memory {
         settings.store = StoreKind::Memory;
+        settings.said.push(("store", Origin::Flag("--memory".to_owned())));
     }
+    // Until all of it is there, a signal ends the process.
     let input = args.input.as_deref().map(input).transpose()?;
+    let mut signals = Signals::receive().map_err(StartError::Signals)?;
     let client = tokio::select! {
         client = Client::open(settings, &args.place, Folder::MayBeMade, application) => client?,
         signal = signals.next() => return Ok(ExitCode::from(signal)),
@@ -94,10 +94,9 @@ pub(super) async fn run(
         out,
     };
     let done = run.go(&args, input, &mut signals).await;
-    client.close().await;
-    match done? {
-        true => Ok(ExitCode::SUCCESS),
-        false => Ok(ExitCode::FAILURE),
+    tokio::select! {
+        () = client.close() => done,
+        signal = signals.next() => std::process::exit(signal.into()),
     }
 }
 
@@ -107,9 +106,18 @@ struct Run<'a> {
     out: &'a Output,
 }
 
+/// What a signal stops.
+struct Watch<'a> {
+    signals: &'a mut Signals,
+    flow: &'a str,
+    /// The request, once its id is known.
+    request: Option<String>,
+    is_stopping: bool,
+}
+
 impl Run<'_> {
-    /// Asks, and shows what comes of it. Whether it completed.
-    async fn go(mut self, args: &RunArgs, input: Option<Value>, signals: &mut Signals) -> Result<bool, Failure> {
+    /// Asks, and shows what comes of it.
+    async fn go(mut self, args: &RunArgs, input: Option<Value>, signals: &mut Signals) -> Result<ExitCode, Failure> {
         let text = |text: &Option<String>| text.as_deref().map(Value::from);
         let body = asked([
             ("input", input),
@@ -129,57 +137,87 @@ impl Run<'_> {
             // Whether it was accepted is not known, and nobody waits for it.
             signal = signals.next() => std::process::exit(signal.into()),
         };
-        let request = segment(header(&response, "x-request-id"));
         let mut events = Events::new(response.into_body());
-        let (mut last, mut tries, mut is_stopping) = (None, 0, false);
+        let named = args.request.as_deref().map(str::trim).filter(|id| !id.is_empty());
+        let mut watch = Watch {
+            signals,
+            flow: &flow,
+            request: named.map(str::to_owned),
+            is_stopping: false,
+        };
+        let (mut last, mut tries) = (None, 0);
         loop {
-            let event: Option<Event> = tokio::select! {
-                biased;
-                signal = signals.next() => {
-                    if is_stopping {
-                        std::process::exit(signal.into());
-                    }
-                    is_stopping = true;
-                    self.out.note("stopping the request; once more leaves at once");
-                    tokio::select! {
-                        () = self.abort(&flow, &request) => continue,
-                        signal = signals.next() => std::process::exit(signal.into()),
-                    }
-                }
-                event = events.next() => event?,
+            let event: Option<Event> = match self.unless_stopped(&mut watch, events.next()).await {
+                Ok(event) => event?,
+                Err(exit) => return Ok(exit),
             };
             if let Some(event) = event {
                 tries = 0;
                 last = event.id.clone().or(last);
+                if watch.request.is_none() {
+                    watch.request = event.data["requestId"].as_str().map(str::to_owned);
+                }
                 match self.shown.event(&event) {
                     Ok(()) => {}
                     // Nobody sees how it ends.
-                    Err(Failure::NobodyReads) => return Ok(false),
+                    Err(Failure::NobodyReads) => return Ok(ExitCode::FAILURE),
                     Err(failure) => return Err(failure),
                 }
-                if let Some(is_completed) = event.ends() {
-                    return Ok(is_completed);
+                match event.ends() {
+                    Some(true) => return Ok(ExitCode::SUCCESS),
+                    Some(false) => return Ok(ExitCode::FAILURE),
+                    None => continue,
                 }
-                continue;
             }
+            let Some(request) = watch.request.clone() else {
+                return Err(Failure::Failed(
+                    "the stream broke off before its first event".to_owned(),
+                ));
+            };
             tries += 1;
             if self.client.is_here() || tries > TRIES_MAX {
                 return Err(Failure::Failed(format!(
-                    "the stream broke off; `flowstate tail --request {}` shows how it goes on",
-                    args.request.as_deref().unwrap_or(&request)
+                    "the stream broke off; `flowstate tail --request {request}` shows how it goes on"
                 )));
             }
-            tokio::select! {
-                () = tokio::time::sleep(TRY_PAUSE) => {}
-                signal = signals.next() => std::process::exit(signal.into()),
+            let again = async {
+                tokio::time::sleep(TRY_PAUSE).await;
+                self.again(&flow, &request, last.as_deref()).await
+            };
+            events = match self.unless_stopped(&mut watch, again).await {
+                Ok(again) => again.unwrap_or(events),
+                Err(exit) => return Ok(exit),
+            };
+        }
+    }
+
+    /// Does this. A signal meanwhile stops the request, and the next one leaves; where nobody knows the request, the first one does.
+    async fn unless_stopped<T>(&self, watch: &mut Watch<'_>, work: impl Future<Output = T>) -> Result<T, ExitCode> {
+        tokio::pin!(work);
+        loop {
+            let signal = tokio::select! {
+                biased;
+                signal = watch.signals.next() => signal,
+                done = &mut work => return Ok(done),
+            };
+            if watch.is_stopping {
+                std::process::exit(signal.into());
             }
-            events = self.again(&flow, &request, last.as_deref()).await.unwrap_or(events);
+            let Some(request) = watch.request.as_deref() else {
+                return Err(ExitCode::from(signal));
+            };
+            watch.is_stopping = true;
+            self.out.note("stopping the request; once more leaves at once");
+            tokio::select! {
+                () = self.abort(watch.flow, request) => {}
+                signal = watch.signals.next() => std::process::exit(signal.into()),
+            }
         }
     }
 
     /// The stream behind the last event that came.
     async fn again(&self, flow: &str, request: &str, last: Option<&str>) -> Result<Events, Failure> {
-        let path = format!("/api/flows/{flow}/requests/{request}/stream");
+        let path = format!("/api/flows/{flow}/requests/{}/stream", segment(request));
         let cursor = last.map(|id| ("last-event-id", id));
         let headers: Vec<_> = cursor.into_iter().collect();
         let response = self.client.call(Method::GET, &path, None, &headers).await?;
@@ -188,43 +226,11 @@ impl Run<'_> {
 
     /// Asks that the request be stopped. One that has ended meanwhile says so by its last event.
     async fn abort(&self, flow: &str, request: &str) {
-        let path = format!("/api/flows/{flow}/requests/{request}/abort");
+        let path = format!("/api/flows/{flow}/requests/{}/abort", segment(request));
         match self.client.call(Method::POST, &path, None, &[]).await {
             Ok(_) => {}
             Err(Failure::Refused(refusal)) if refusal.status == 409 => {}
             Err(failure) => self.out.note(&format!("it could not be stopped: {failure}")),
         }
     }
-}
-
-/// What the input says; `@` and `-` say where it is.
-fn input(said: &str) -> Result<Value, Failure> {
-    let read = |what: &str, from: &mut dyn Read| {
-        let mut text = String::new();
-        from.take(INPUT_BYTES_MAX)
-            .read_to_string(&mut text)
-            .map_err(|error| Failure::Usage(format!("{what} can't be read: {error}")))?;
-        Ok::<_, Failure>(text)
-    };
-    let text = match said.strip_prefix('@') {
-        _ if said == "-" => read("stdin", &mut stdin())?,
-        Some(path) => {
-            let opened = std::fs::File::open(path);
-            read(
-                path,
-                &mut opened.map_err(|error| Failure::Usage(format!("{path} can't be read: {error}")))?,
-            )?
-        }
-        None => said.to_owned(),
-    };
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::Usage(format!(
-            "the input is no JSON: {error}; a text needs quotes of its own, as in --input '\"hello\"'"
-        ))
-    })
-}
-
-fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
-    let value = response.headers().get(name);
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

@@ -10,8 +10,8 @@ use super::client::{Client, Folder, Where, segment};
 use super::failure::Failure;
 use super::output::Output;
 use super::settings::Settings;
-use super::shown::plain;
 use super::start::Application;
+use super::terminal::plain;
 use super::time;
 
 /// Most items that are counted by their types.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::events::Event;
 use super::failure::Failure;
+use super::terminal::{self, plain};
 
 /// Longest argument or message in a line for people.
 const SHOWN_CHARS: usize = 200;
@@ -43,7 +44,7 @@ impl Shown {
     /// Prints an event.
     pub(super) fn event(&mut self, event: &Event) -> Result<(), Failure> {
         if self.form == Form::Json {
-            return print(&format!("{}\n", event.line));
+            return print(&terminal::json(format!("{}\n", event.line), &stdout()));
         }
         let data = &event.data;
         let item = &data["item"];
@@ -128,7 +129,8 @@ impl Shown {
     /// Tells what is done, beside what is said.
     fn tell(&mut self, text: &str) -> Result<(), Failure> {
         if !text.is_empty() {
-            let short: String = plain(text).chars().take(SHOWN_CHARS).collect();
+            let line = plain(text).replace('\n', " ");
+            let short: String = line.chars().take(SHOWN_CHARS).collect();
             // That nobody reads stderr is no reason to stop.
             let _ = writeln!(stderr(), "[{short}]");
         }
@@ -157,21 +159,6 @@ fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Without what a terminal would obey: models say what they like.
-pub(super) fn plain(text: &str) -> String {
-    let shown = |c: char| {
-        if c.is_control() && c != '\n' && c != '\t' {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
-    text.chars().map(shown).collect()
-}
-
 fn print(text: &str) -> Result<(), Failure> {
-    let mut out = stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|_| Failure::NobodyReads)
+    terminal::print(text.as_bytes())
 }

@@ -13,8 +13,6 @@ use super::start::Application;
 
 /// Longest that an answer is waited for, in milliseconds, before it is asked for again.
 const WAIT_MS: u64 = 25_000;
-/// The largest cursor.
-const BEYOND: u64 = (1 << 53) - 1;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -69,15 +67,14 @@ async fn tail(client: &Client, args: &TailArgs, out: &Output) -> Result<(), Fail
         true => Form::Json,
         false => Form::Talk,
     });
-    // A cursor beyond the end counts as the end: that is how far there is something now.
-    let end = client.get(&format!("{path}?wait_ms=0&starting_after={BEYOND}")).await?;
-    let end = position(&end);
+    let wait = if args.follow { WAIT_MS } else { 0 };
     let mut after = args.from.saturating_sub(1);
-    while args.follow || after < end {
-        let polled = client
-            .get(&format!("{path}?wait_ms={WAIT_MS}&starting_after={after}"))
-            .await?;
-        for event in polled["events"].as_array().into_iter().flatten() {
+    loop {
+        let path = format!("{path}?wait_ms={wait}&starting_after={after}");
+        let polled = client.get(&path).await?;
+        let events = polled["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // Where the cursor lies beyond the end of a session, it is answered from its start.
+        for event in events.iter().filter(|event| number(&event["id"]) >= args.from) {
             let data = event["data"].clone();
             shown.event(&Event {
                 id: None,
@@ -85,12 +82,13 @@ async fn tail(client: &Client, args: &TailArgs, out: &Output) -> Result<(), Fail
                 data,
             })?;
         }
-        if polled["done"] == true {
-            break;
+        let last = number(&polled["cursor"]);
+        let is_all = events.is_empty() && last == after;
+        if polled["done"] == true || (is_all && !args.follow) {
+            return Ok(());
         }
-        after = position(&polled).max(after);
+        after = last;
     }
-    Ok(())
 }
 
 /// Where the events of a request are: under its flow, which only its server knows.
@@ -114,9 +112,9 @@ async fn of_request(client: &Client, request: &str) -> Result<String, Failure> {
     }))
 }
 
-/// The number in the cursor of an answer.
-fn position(polled: &Value) -> u64 {
-    let cursor = polled["cursor"].as_str().unwrap_or_default();
-    let number = cursor.rsplit_once(':').map_or(cursor, |(_, number)| number);
+/// The number in a cursor, or in the id of an event.
+fn number(id: &Value) -> u64 {
+    let id = id.as_str().unwrap_or_default();
+    let number = id.rsplit_once(':').map_or(id, |(_, number)| number);
     number.parse().unwrap_or(0)
 }
