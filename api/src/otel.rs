@@ -133,7 +133,9 @@ impl HttpClient for Sender {
             Ok(response)
         };
         // The exporter's own time only says when it gives up trying again.
-        let sent = self.runtime.spawn(tokio::time::timeout(EXPORT_WITHIN, send));
+        let sent = self
+            .runtime
+            .spawn(async move { tokio::time::timeout(EXPORT_WITHIN, send).await });
         Box::pin(async move { sent.await.map_err(HttpError::from)?.map_err(HttpError::from)? })
     }
 }
