@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_flowstate-under-test");
 const CLIENTS: u64 = 24;
-/// From so many seconds on memory is judged: in half of them caches are filled, and records were clustered and merged once.
+/// From so many seconds on memory is judged: in half of them caches are filled, and records were clustered and merged often
+/// enough that the allocator has what that takes.
 const JUDGED_SECONDS: u64 = 600;
 /// Most memory after that, in MiB: what the log keeps of its tail and of blocks, and what a merge takes.
 const MEMORY_MIB_MAX: u64 = 320;
@@ -134,7 +135,7 @@ impl Visitor {
         while !seen.last().is_some_and(Frame::is_terminal) {
             let response = self.get(stream, seen.last().map(|frame| frame.number)).await;
             if stalls {
-                sleep(Duration::from_millis(300 + self.choice.below(1_500) as u64)).await;
+                sleep(Duration::from_millis(200 + self.choice.below(800) as u64)).await;
                 one(&self.done.stalled);
             }
             let count = 1 + self.choice.below(30) as u64;
@@ -176,7 +177,7 @@ async fn metric(http: &Client, url: &str, name: &str) -> u64 {
 async fn clients_come_and_go_and_nothing_grows() {
     let seconds = variable("FLOWSTATE_SOAK_SECONDS", 5);
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(BINARY, folder.path(), &["--scripted-tokens-per-second", "200"]);
+    let server = Server::start(BINARY, folder.path(), &["--scripted-tokens-per-second", "1000"]);
     let (clock, done) = (Arc::new(SystemEnv::new()), Arc::new(Done::default()));
     let until = clock.monotonic() + Duration::from_secs(seconds);
     let mut visitors = Vec::new();
